@@ -1,0 +1,1 @@
+"""From a plan to processes: what will run, why, and running it."""

@@ -1,0 +1,1 @@
+"""The Transformer and its feed-forward layers, dense and sparse."""
