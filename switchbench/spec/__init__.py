@@ -1,0 +1,36 @@
+"""What a run is: data, model and training as frozen, fully resolved specifications, and the identity made from them.
+
+A ``RunSpec`` decides a run's result completely (on one machine with one thread count). How it is executed (device,
+threads) is an ``ExecutionSpec``, which is recorded but is no part of the identity.
+"""
+
+from switchbench.spec.ffn import DenseFFNSpec, FFNSpec, SparseFFNSpec, default_d_ff, expert_capacity, is_gated
+from switchbench.spec.model import SIZES, ModelSpec, Shape
+from switchbench.spec.run import (
+    SCHEMA,
+    AnnealPoint,
+    DataIdentity,
+    DataSpec,
+    ExecutionSpec,
+    RunSpec,
+    TrainSpec,
+)
+
+__all__ = [
+    "SCHEMA",
+    "SIZES",
+    "AnnealPoint",
+    "DataIdentity",
+    "DataSpec",
+    "DenseFFNSpec",
+    "ExecutionSpec",
+    "FFNSpec",
+    "ModelSpec",
+    "RunSpec",
+    "Shape",
+    "SparseFFNSpec",
+    "TrainSpec",
+    "default_d_ff",
+    "expert_capacity",
+    "is_gated",
+]

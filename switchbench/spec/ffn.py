@@ -1,0 +1,102 @@
+"""The feed-forward layer: dense, or sparse with its routing; and how many slots an expert gets."""
+
+import math
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from switchbench.errors import SpecError
+from switchbench.spec.fields import Float, Int, Spec
+
+Activation = Literal["relu", "gelu", "swiglu", "geglu"]
+
+
+class DenseFFNSpec(Spec):
+    """A dense feed-forward layer in every block."""
+
+    kind: Literal["dense"]
+    d_ff: Int = Field(ge=1, description="Hidden width, F. Default: 4·d_model, or 8/3·d_model when gated.")
+    activation: Activation = Field("relu", description="`relu`, `gelu`, or gated: `swiglu`, `geglu`.")
+
+
+class SparseFFNSpec(Spec):
+    """A Switch (top-1) layer in a share of the blocks, a dense one of the same d_ff in the others."""
+
+    kind: Literal["sparse"]
+    d_ff: Int = Field(ge=1, description="Hidden width of each expert, F. Default: as for a dense layer.")
+    activation: Activation = Field("relu", description="`relu`, `gelu`, or gated: `swiglu`, `geglu`.")
+    router: Literal["switch"] = Field("switch", description="`switch`: top-1, gate = the softmax probability.")
+    num_experts: Int = Field(8, ge=1, le=65536, description="Experts per sparse layer, E.")
+    capacity_factor: Float | None = Field(1.25, gt=0, description="Eq. (3) of the paper; null: nothing is dropped.")
+    eval_capacity_factor: Float | None = Field(
+        None, gt=0, description="Capacity factor of the `nll_capacity` evaluation; null: the training factor."
+    )
+    switch_layer_frequency: Float = Field(
+        0.5, gt=0, le=1, description="Share of blocks that are sparse; 0.5: every other, from the second."
+    )
+    aux_loss_weight: Float = Field(0.01, ge=0, description="α of eq. (4).")
+    router_jitter: Float = Field(
+        0.0, ge=0, lt=1, description="In training the router's input is multiplied by U(1-ε, 1+ε)."
+    )
+    router_init_scale: Float = Field(1.0, gt=0, description="Init scale s of the router: σ = sqrt(s/d_model).")
+    gate_scale: Literal["paper", "unit_at_init"] = Field(
+        "paper", description="`unit_at_init` multiplies the gate by a constant that makes its rms 1 at step 0."
+    )
+    routing_group_tokens: Int | None = Field(
+        None, ge=1, description="Tokens routed together; null: the whole batch. Must divide the batch."
+    )
+
+    @property
+    def top_k(self) -> int:
+        """Experts per token."""
+        return 1
+
+
+FFNSpec = Annotated[DenseFFNSpec | SparseFFNSpec, Field(discriminator="kind")]
+
+
+def default_d_ff(d_model: int, *, activation: str) -> int:
+    """Hidden width that makes a feed-forward layer 8·d_model² weights: 4·d_model, or 8/3·d_model when gated.
+
+    >>> default_d_ff(96, activation="relu"), default_d_ff(96, activation="swiglu")
+    (384, 256)
+    """
+    return 8 * math.ceil(d_model / 3) if is_gated(activation) else 4 * d_model
+
+
+def is_gated(activation: str) -> bool:
+    """Whether an activation is a gated linear unit, which has three matrices instead of two."""
+    return activation in ("swiglu", "geglu")
+
+
+def expert_capacity(num_tokens: int, *, num_experts: int, capacity_factor: float | None, top_k: int = 1) -> int:
+    """Token slots that each expert gets per routing group: ceil(capacity_factor · top_k · num_tokens / num_experts).
+
+    Args:
+        num_tokens: Tokens routed together, T.
+        num_experts: Experts, E.
+        capacity_factor: The paper's capacity factor, read as the decimal it prints as (1.1 is eleven tenths);
+            None: dropless, every expert has a slot for every token.
+        top_k: Experts per token.
+
+    Raises:
+        SpecError: an argument is out of range.
+
+    Source:
+        Switch Transformer eq. (3). The paper gives no rounding; the authors' code truncates and has a floor of 4.
+        We round up and use no floor, so that a capacity factor of 1 always fits a balanced load.
+
+    >>> expert_capacity(4096, num_experts=8, capacity_factor=1.25)
+    640
+    >>> expert_capacity(10, num_experts=4, capacity_factor=1.1)
+    3
+    """
+    for name, value in (("num_tokens", num_tokens), ("num_experts", num_experts), ("top_k", top_k)):
+        if value < 1:
+            raise SpecError(f"{name} must be at least 1, got {value}")
+    if capacity_factor is None:
+        return num_tokens
+    if not (math.isfinite(capacity_factor) and capacity_factor > 0):
+        raise SpecError(f"capacity_factor must be a finite number above 0, got {capacity_factor}")
+    return math.ceil(Fraction(repr(float(capacity_factor))) * top_k * num_tokens / num_experts)

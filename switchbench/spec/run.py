@@ -1,0 +1,190 @@
+"""A run: data, model, training and seed; the schedule that follows from them, and the identity."""
+
+import hashlib
+import itertools
+import json
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from switchbench.spec.ffn import SparseFFNSpec
+from switchbench.spec.fields import Float, Int, Spec
+from switchbench.spec.model import ModelSpec
+
+SCHEMA = 1
+"""Version of the specification; raised when the meaning or the default of a field changes."""
+
+COOLDOWN_FRACTION = Fraction(1, 5)
+"""Share of the tokens up to an annealed point that its cooldown takes (Hägele et al. 2024, arXiv:2405.18392)."""
+
+
+class DataIdentity(NamedTuple):
+    """What must be known of a corpus before anything is tokenized."""
+
+    fingerprint: str
+    """Hash of relative paths, bytes, tokenizer definition and split."""
+    vocab_size: int
+    """Vocabulary, V."""
+
+
+class DataSpec(Spec):
+    """The text, how it becomes tokens, and how it is cut."""
+
+    corpus: Literal["python-stdlib", "text"] = Field(
+        "python-stdlib",
+        description="`python-stdlib` (the running interpreter's own library) or `text` (your files, with `path`).",
+    )
+    path: str | None = Field(
+        None, description="For `text`: a file, folder or glob. Not part of the identity: the files' content is."
+    )
+    tokenizer: Literal["bytes"] = Field("bytes", description="`bytes`: one token per byte, vocabulary 256.")
+    seq_len: Int = Field(128, ge=2, le=65536, description="Positions per sequence, S.")
+    held_out_fraction: Float = Field(0.01, gt=0, lt=0.5, description="Share of the corpus (whole files) held out.")
+
+    @model_validator(mode="after")
+    def _check_path(self) -> Self:
+        if self.corpus == "text" and not self.path:
+            raise ValueError("corpus 'text' needs `path`: a file, folder or glob")
+        if self.corpus != "text" and self.path is not None:
+            raise ValueError(f"`path` goes with corpus 'text', not with {self.corpus!r}")
+        return self
+
+
+class AnnealPoint(NamedTuple):
+    """A cooldown that branches off the trunk."""
+
+    fraction: float
+    """The point's place a along the run's tokens."""
+    branch_step: int
+    """Steps of the trunk before the cooldown."""
+    end_step: int
+    """Steps at the annealed point, cooldown included."""
+
+
+class TrainSpec(Spec):
+    """AdamW with warm-up, a constant trunk, and a cooldown branch for every annealed point."""
+
+    tokens: Int = Field(1_000_000, ge=1, description="Training tokens D at the last annealed point; whole batches.")
+    batch_tokens: Int = Field(4096, ge=2, description="Tokens per step, T = B·S; a multiple of seq_len.")
+    learning_rate: Float = Field(5e-3, gt=0, description="Learning rate of the trunk.")
+    warmup_fraction: Float = Field(0.02, ge=0, lt=0.8, description="Share of the tokens with a rising learning rate.")
+    anneal_at: tuple[Float, ...] = Field(
+        (0.25, 0.5, 1.0), description="Fractions of the tokens with an annealed point; ascending, the last is 1."
+    )
+    betas: tuple[Float, Float] = Field((0.9, 0.95), description="AdamW's decay rates.")
+    adam_epsilon: Float = Field(1e-8, gt=0, description="AdamW's ε.")
+    weight_decay: Float = Field(0.1, ge=0, description="Decoupled weight decay, on matrices only.")
+    gradient_clip: Float = Field(1.0, gt=0, description="Largest global gradient norm.")
+    eval_points: Int = Field(10, ge=1, description="Evaluations along the tokens, beside those at annealed points.")
+    eval_tokens: Int = Field(65536, ge=2, description="Held-out tokens of each of these; annealed points take all.")
+
+    @field_validator("betas")
+    @classmethod
+    def _check_betas(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"needs two numbers in [0, 1), got {list(betas)}")
+        return betas
+
+    @field_validator("anneal_at")
+    @classmethod
+    def _check_anneal_at(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
+        ascending = all(a < b for a, b in itertools.pairwise(fractions))
+        if not fractions or not ascending or fractions[0] <= 0 or fractions[-1] != 1.0:
+            raise ValueError(f"needs ascending fractions in (0, 1] that end with 1.0, got {list(fractions)}")
+        return fractions
+
+    @property
+    def num_steps(self) -> int:
+        """Steps up to the last annealed point: the tokens rounded up to whole batches."""
+        return math.ceil(self.tokens / self.batch_tokens)
+
+    @property
+    def anneal_points(self) -> tuple[AnnealPoint, ...]:
+        """The annealed points, in order; a cooldown takes a fifth of the steps before its end, and at least one."""
+        points = []
+        for fraction in self.anneal_at:
+            end = math.ceil(Fraction(repr(fraction)) * self.num_steps)
+            points.append(AnnealPoint(fraction, min(math.floor(end * (1 - COOLDOWN_FRACTION)), end - 1), end))
+        return tuple(points)
+
+    @property
+    def trained_steps(self) -> int:
+        """All steps that are computed: the trunk up to its last branch, and every cooldown."""
+        points = self.anneal_points
+        return points[-1].branch_step + sum(point.end_step - point.branch_step for point in points)
+
+    @model_validator(mode="after")
+    def _check_annealed_points_differ(self) -> Self:
+        ends = [point.end_step for point in self.anneal_points]
+        if len(set(ends)) < len(ends):
+            raise ValueError(
+                f"tokens {self.tokens} are only {self.num_steps} steps of batch_tokens {self.batch_tokens}: "
+                f"too few to tell the annealed points {list(self.anneal_at)} apart"
+            )
+        return self
+
+
+class RunSpec(Spec):
+    """One run, resolved: everything that decides its result."""
+
+    data: DataSpec
+    model: ModelSpec
+    train: TrainSpec
+    seed: Int = Field(0, ge=0, lt=2**31)
+    vocab_size: Int = Field(ge=2)
+    data_fingerprint: str = Field(min_length=12)
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        batch, seq_len, ffn = self.train.batch_tokens, self.data.seq_len, self.model.ffn
+        if batch % seq_len:
+            raise ValueError(f"train.batch_tokens {batch} is not a multiple of data.seq_len {seq_len}")
+        group = ffn.routing_group_tokens if isinstance(ffn, SparseFFNSpec) else None
+        if group is not None and (batch % group or group % seq_len):
+            raise ValueError(
+                f"model.ffn.routing_group_tokens {group} must be a multiple of data.seq_len {seq_len} "
+                f"that divides train.batch_tokens {batch}"
+            )
+        return self
+
+    @property
+    def run_id(self) -> str:
+        """Identity of the run: 12 hex digits."""
+        return _digest(self, exclude_seed=False)
+
+    @property
+    def config_id(self) -> str:
+        """Identity of the configuration: as ``run_id``, without the seed."""
+        return _digest(self, exclude_seed=True)
+
+    @property
+    def routing_group_tokens(self) -> int:
+        """Tokens that are routed together in training."""
+        group = self.model.ffn.routing_group_tokens if isinstance(self.model.ffn, SparseFFNSpec) else None
+        return group or self.train.batch_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionSpec:
+    """How a run is executed: recorded, never part of its identity."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it runs; ``auto``: a GPU if there is one."""
+    threads: int = 1
+    """CPU threads of the run."""
+    cores: tuple[int, ...] = ()
+    """Cores the process is pinned to; empty: not pinned."""
+    checkpoint: str | None = None
+    """File that takes the final weights (safetensors); None: they are not kept."""
+
+
+def _digest(spec: RunSpec, *, exclude_seed: bool) -> str:
+    excluded: dict[str, Any] = {"data": {"path"}, "model": {"size"}, "seed": True}
+    content = spec.model_dump(mode="json", exclude_defaults=True, exclude=excluded) | {"schema": SCHEMA}
+    if not exclude_seed:
+        content["seed"] = spec.seed
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
