@@ -31,7 +31,7 @@ class Caveat(StrEnum):
 _FOOTNOTES = {
     Caveat.SINGLE_SEED: "One seed: the spread between seeds is unknown, and may be larger than the difference shown.",
     Caveat.NOT_REACHED: "The target quality was not reached within the run; no value is extrapolated.",
-    Caveat.BOUND_ONLY: "The target quality was passed before the first annealed point, so the value is only a lower bound.",
+    Caveat.BOUND_ONLY: "The target quality was passed before the first annealed point: the value is a lower bound.",
     Caveat.CPU_TIMING: "Timed on a CPU: the ratio of step times does not carry over to other hardware.",
     Caveat.UNTRAINED_TIMING: "Timed with fresh weights, since the trained ones were gone: expert load may differ.",
     Caveat.NOT_TIMED: "No exclusive timing of this configuration exists; run the sweep again to add it.",

@@ -1,7 +1,8 @@
 """What a run left: one documented field per Parquet column, with the unit in the name.
 
-Three tables: ``runs`` (one row per annealed point, failed runs included), ``steps`` (the curve of each run) and ``timings`` (exclusive
-step times per configuration and machine). Unknown is None, never -1, 0 or inf. FLOPs are float64: they overflow int64 in sums.
+Three tables: ``runs`` (one row per annealed point, failed runs included), ``steps`` (the curve of each run) and
+``timings`` (exclusive step times per configuration and machine). Unknown is None, never -1, 0 or inf. FLOPs are
+float64: they overflow int64 in sums.
 """
 
 from typing import Literal
@@ -80,15 +81,15 @@ class RunRecord(_Record):
     neg_log_perplexity: float | None = Field(None, description="-nll, as in the paper's tables; higher is better.")
     bits_per_byte: float | None = Field(None, description="Held-out nll in bits per byte of text.")
     nll_capacity: float | None = Field(None, description="nll with experts limited by `eval_capacity_factor`.")
-    train_nll: float | None = Field(None, description="Mean training nll since the last evaluation.")
+    train_nll: float | None = Field(None, description="Mean training nll over the cooldown.")
     # Routing
     dropped_token_fraction: float | None = Field(None, description="Dropped share of assignments, whole training.")
     dropped_token_fraction_last_quarter: float | None = Field(None, description="The same over the last quarter.")
     capacity_utilization: float | None = Field(None, description="Filled share of the E·C slots, last quarter.")
-    expert_load_cv: float | None = Field(None, description="Load's coefficient of variation, mean over layers.")
-    router_entropy: float | None = Field(None, description="Mean entropy of the tokens' router distribution, nats.")
-    dead_expert_fraction: float | None = Field(None, description="Share of experts with no token in the last window.")
-    aux_loss: float | None = Field(None, description="Load-balancing loss, unscaled, mean over layers; 1 = balanced.")
+    expert_load_cv: float | None = Field(None, description="Load's coefficient of variation over the cooldown, mean over layers.")
+    router_entropy: float | None = Field(None, description="Mean entropy of the tokens' router distribution over the cooldown, nats.")
+    dead_expert_fraction: float | None = Field(None, description="Share of experts with no token in the cooldown.")
+    aux_loss: float | None = Field(None, description="Load-balancing loss over the cooldown, unscaled, mean over layers; 1 = balanced.")
     ffn_rms_ratio_at_init: float | None = Field(
         None, description="Rms of the fresh sparse FFN's output over a dense one's."
     )
@@ -124,7 +125,7 @@ class RunRecord(_Record):
     epochs: float | None = Field(None, description="tokens_seen / train_corpus_tokens.")
     # Provenance
     started_at: str | None = Field(None, description="Start, UTC, ISO 8601.")
-    machine: str | None = Field(None, description="Host, processor and cores, in words.")
+    machine: str | None = Field(None, description="Processor, cores and memory, in words.")
     machine_id: str | None = Field(None, description="Hash of the machine's facts.")
     device: str | None = Field(None, description="`cpu` or `cuda`.")
     device_name: str | None = Field(None, description="The processor or GPU.")
@@ -173,7 +174,7 @@ class TimingRecord(_Record):
     config_id: str = Field(description="Identity of the configuration.")
     run_id: str = Field(description="The run whose weights were timed.")
     machine_id: str = Field(description="Hash of the machine's facts.")
-    machine: str = Field(description="Host, processor and cores, in words.")
+    machine: str = Field(description="Processor, cores and memory, in words.")
     device: str = Field(description="`cpu` or `cuda`.")
     device_name: str = Field(description="The processor or GPU.")
     threads: int = Field(description="CPU threads, as in the runs.")

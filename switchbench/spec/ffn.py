@@ -52,6 +52,11 @@ class SparseFFNSpec(Spec):
         """Experts per token."""
         return 1
 
+    @property
+    def evaluation_capacity_factor(self) -> float | None:
+        """Capacity factor of the limited evaluation; None: there is none, since training drops nothing either."""
+        return self.eval_capacity_factor if self.eval_capacity_factor is not None else self.capacity_factor
+
 
 FFNSpec = Annotated[DenseFFNSpec | SparseFFNSpec, Field(discriminator="kind")]
 

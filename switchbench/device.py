@@ -1,0 +1,172 @@
+"""The device a run uses: which it is, what it is called, how much memory a run took, and how fast it multiplies."""
+
+import ctypes
+import gc
+import hashlib
+import os
+import platform
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from switchbench.errors import UsageError
+
+ALLOCATOR_VARIABLES = (
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_TOP_PAD_",
+    "THP_MEM_ALLOC_ENABLE",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_ALLOC_CONF",
+)
+"""Environment variables that change how memory is allocated, and with it the step time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineFacts:
+    """What is recorded of the machine."""
+
+    machine_id: str
+    """Hash of the other facts: equal machines have equal ids."""
+    machine: str
+    """Processor, cores and memory, in words."""
+    device: str
+    """``cpu`` or ``cuda``."""
+    device_name: str
+    """The processor or GPU."""
+    gpu_count: int
+    """Visible GPUs."""
+    allocator: str | None
+    """Allocator settings of this process; None: the defaults."""
+    torch_version: str
+    """Version of PyTorch."""
+
+
+def resolve_device(choice: str) -> torch.device:
+    """Turn ``auto``, ``cpu`` or ``cuda`` into a device.
+
+    Raises:
+        UsageError: a GPU was asked for and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if choice == "cuda" and not has_gpu:
+        raise UsageError("device 'cuda' was asked for, but PyTorch sees no GPU here; use --device cpu or auto")
+    return torch.device("cuda" if choice == "cuda" or (choice == "auto" and has_gpu) else "cpu")
+
+
+def machine_facts(device: torch.device) -> MachineFacts:
+    """Describe this machine and the device in use.
+
+    Args:
+        device: From ``resolve_device``.
+    """
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    memory_gib = round(psutil.virtual_memory().total / 2**30)
+    processor = _processor_name()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor
+    machine = f"{processor}, {cores} cores, {memory_gib} GiB, {platform.system()} {platform.machine()}"
+    settings = [f"{key}={os.environ[key]}" for key in ALLOCATOR_VARIABLES if key in os.environ]
+    return MachineFacts(
+        machine_id=hashlib.sha256(f"{machine}/{name}".encode()).hexdigest()[:12],
+        machine=machine,
+        device=device.type,
+        device_name=name,
+        gpu_count=torch.cuda.device_count(),
+        allocator=" ".join(settings) or None,
+        torch_version=torch.__version__,
+    )
+
+
+def synchronizer(device: torch.device) -> Callable[[], None]:
+    """Give the call that waits for the device; on a CPU there is nothing to wait for."""
+    if device.type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return lambda: None
+
+
+class MemoryMeter:
+    """Measures the peak memory of what happens after it was made.
+
+    On a GPU: the peak of the allocated bytes. On a CPU: the growth of the peak resident size over the level at the start
+    (pages shared with the parent process count in both, and cancel).
+
+    Args:
+        device: The device in use.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        _return_free_memory()
+        _reset_peak_resident()
+        self._level = psutil.Process().memory_info().rss
+
+    def peak_bytes(self) -> int:
+        """Peak so far."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        return max(_peak_resident_bytes() - self._level, 0)
+
+
+def measure_peak_flops(device: torch.device, *, seconds: float = 0.3) -> float:
+    """Measure the rate of a large float32 matmul, in FLOP/s: the roof against which MFU and HFU are taken.
+
+    Args:
+        device: The device; on a CPU the current number of threads is used.
+        seconds: How long to measure; the best repetition counts.
+    """
+    width = 8192 if device.type == "cuda" else 1024
+    a, b = torch.rand(width, width, device=device), torch.rand(width, width, device=device)
+    product = torch.mm(a, b)
+    wait = synchronizer(device)
+    best = float("inf")
+    stop = time.perf_counter() + seconds
+    while time.perf_counter() < stop:
+        wait()
+        start = time.perf_counter()
+        torch.mm(a, b, out=product)
+        wait()
+        best = min(best, time.perf_counter() - start)
+    return 2 * width**3 / best
+
+
+def _processor_name() -> str:
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
+    except OSError:
+        match = None
+    return match.group(1).strip() if match else platform.processor() or platform.machine()
+
+
+def _return_free_memory() -> None:
+    """Give freed heap pages back, so that they do not hide what comes next (glibc only)."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        pass
+
+
+def _reset_peak_resident() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def _peak_resident_bytes() -> int:
+    try:
+        match = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
+    except OSError:
+        match = None
+    if match:
+        return int(match.group(1)) * 1024
+    memory = psutil.Process().memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))
