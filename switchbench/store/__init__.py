@@ -1,0 +1,38 @@
+"""What a sweep leaves on disk: a manifest and one Parquet file per run, each written whole or not at all.
+
+``store.frames`` reads the same files as data frames. It alone imports pandas, and is not imported here, so that a sweep
+and its report start without it.
+"""
+
+from switchbench.store.folder import SweepFolder, find_sweeps, write_atomically
+from switchbench.store.manifest import MANIFEST_SCHEMA, Manifest, ManifestCell, read_manifest, write_manifest
+from switchbench.store.reading import (
+    ResultsFileWarning,
+    UnreadableFile,
+    read_runs,
+    read_statuses,
+    read_steps,
+    read_timings,
+    timed_configs,
+)
+from switchbench.store.writing import write_run, write_timing
+
+__all__ = [
+    "MANIFEST_SCHEMA",
+    "Manifest",
+    "ManifestCell",
+    "ResultsFileWarning",
+    "SweepFolder",
+    "UnreadableFile",
+    "find_sweeps",
+    "read_manifest",
+    "read_runs",
+    "read_statuses",
+    "read_steps",
+    "read_timings",
+    "timed_configs",
+    "write_atomically",
+    "write_manifest",
+    "write_run",
+    "write_timing",
+]

@@ -1,0 +1,90 @@
+"""The manifest: the cells of a sweep as they were expanded, so that a report needs no sweep file."""
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from switchbench.errors import ResultsFolderError
+from switchbench.store.folder import SweepFolder, write_atomically
+
+MANIFEST_SCHEMA = 1
+"""Version of the manifest; raised when the meaning of a field changes, not when one is added."""
+
+
+class ManifestCell(BaseModel):
+    """One run that the sweep asks for."""
+
+    # Fields that a later version adds are passed over; a changed meaning raises the schema instead.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    run_id: str = Field(description="Identity of the run.")
+    config_id: str = Field(description="Identity of its configuration: the run without its seed.")
+    seed: int = Field(description="Seed of weights and data order.")
+    role: Literal["sparse", "dense"] = Field(description="The kind of its FFN.")
+    twin_of: tuple[str, ...] = Field(
+        (), description="Configurations whose dense twin, of equal FLOPs per token, this is."
+    )
+    settings: dict[str, Any] = Field(
+        {}, description="The swept settings of this cell, by their path in the sweep file."
+    )
+    spec: dict[str, Any] = Field(description="The resolved specification.")
+
+
+class Manifest(BaseModel):
+    """What a sweep asks for, and the command that runs it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = Field(MANIFEST_SCHEMA, description="Version of the manifest.")
+    sweep: str = Field(description="Name of the sweep.")
+    question: str = Field(description="The question it is to answer.")
+    file: str = Field(description="The sweep file.")
+    command: str = Field(description="The command that runs it, and completes it.")
+    axes: tuple[str, ...] = Field((), description="Paths of the swept settings.")
+    created_at: str = Field(description="UTC, ISO 8601.")
+    cells: tuple[ManifestCell, ...] = Field(description="The runs, in the order of the expansion.")
+
+
+def write_manifest(folder: SweepFolder, manifest: Manifest) -> None:
+    """Write the manifest of a sweep, whole or not at all.
+
+    Raises:
+        ResultsFolderError: it cannot be written.
+    """
+    content = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder.manifest_path, (content + "\n").encode())
+
+
+def read_manifest(folder: SweepFolder) -> Manifest:
+    """Read the manifest of a sweep.
+
+    Raises:
+        ResultsFolderError: there is none, it is damaged, or a newer version of this tool wrote it.
+    """
+    path = folder.manifest_path
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError(f"holds {type(content).__name__}, not an object")
+        version = content.get("schema_version")
+        if isinstance(version, int) and version > MANIFEST_SCHEMA:
+            raise ResultsFolderError(
+                f"{path} has schema version {version}, and this switchbench reads up to {MANIFEST_SCHEMA}: "
+                "upgrade switchbench"
+            )
+        return Manifest.model_validate(content)
+    except OSError as error:
+        raise ResultsFolderError(f"Cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ResultsFolderError(
+            f"{path} is damaged ({_first_reason(error)}); run the sweep's command again: it rewrites the manifest "
+            "and keeps what is finished"
+        ) from error
+
+
+def _first_reason(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return str(error)
