@@ -1,5 +1,6 @@
 """The device a run uses: which it is, what it is called, how much memory a run took, and how fast it multiplies."""
 
+import contextlib
 import ctypes
 import gc
 import hashlib
@@ -92,8 +93,8 @@ def synchronizer(device: torch.device) -> Callable[[], None]:
 class MemoryMeter:
     """Measures the peak memory of what happens after it was made.
 
-    On a GPU: the peak of the allocated bytes. On a CPU: the growth of the peak resident size over the level at the start
-    (pages shared with the parent process count in both, and cancel).
+    On a GPU: the peak of the allocated bytes. On a CPU: the growth of the peak resident size over the level at the
+    start (pages shared with the parent process count in both, and cancel).
 
     Args:
         device: The device in use.
@@ -148,17 +149,13 @@ def _processor_name() -> str:
 
 def _return_free_memory() -> None:
     """Give freed heap pages back, so that they do not hide what comes next (glibc only)."""
-    try:
+    with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):
-        pass
 
 
 def _reset_peak_resident() -> None:
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def _peak_resident_bytes() -> int:

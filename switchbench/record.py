@@ -5,6 +5,7 @@ Three tables: ``runs`` (one row per annealed point, failed runs included), ``ste
 float64: they overflow int64 in sums.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -196,3 +197,25 @@ class TimingRecord(_Record):
     peak_flops_per_second: float = Field(description="Measured matmul peak of this device and thread count.")
     mfu: float = Field(description="Useful FLOP/s over the peak.")
     hfu: float = Field(description="Executed FLOP/s over the peak.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    tokens_done: int
+    """Tokens trained so far, cooldowns included."""
+    tokens_total: int
+    """Tokens of the whole run, cooldowns included."""
+    nll: float | None
+    """Latest nll in nats per token, held out or (in between) training; None: none yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run left."""
+
+    runs: list[RunRecord]
+    """A row per annealed point that was reached; the last is the run's own: its end, or why it has none."""
+    steps: list[StepRecord]
+    """The curve."""

@@ -37,7 +37,7 @@ class DenseFFN(nn.Module):
 class SwitchFFN(nn.Module):
     """E dense layers of which each token meets one: y = p_e(x) · FFN_e(x), e = argmax p; 0 for a dropped token.
 
-    The router works in float32 whatever the precision of the rest ("selective precision", §2.4 of the paper).
+    The router works in float32 at least, whatever the precision of the rest ("selective precision", §2.4 of the paper).
 
     Args:
         spec: The layer.
@@ -70,13 +70,14 @@ class SwitchFFN(nn.Module):
         Returns:
             y_TD, and what the router decided.
         """
-        router_input_TD = x_TD.float()
+        router_dtype = torch.promote_types(x_TD.dtype, torch.float32)
+        router_input_TD = x_TD.to(router_dtype)
         if jitter is not None and self.spec.router_jitter > 0:
             noise_TD = torch.empty_like(router_input_TD)
             noise_TD.uniform_(1 - self.spec.router_jitter, 1 + self.spec.router_jitter, generator=jitter)
             router_input_TD = router_input_TD * noise_TD
         routing = route(
-            router_input_TD @ self.w_router.float(),
+            router_input_TD @ self.w_router.to(router_dtype),
             spec=self.spec,
             group_tokens=group_tokens,
             capacity_factor=capacity_factor,

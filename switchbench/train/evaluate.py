@@ -1,0 +1,99 @@
+"""Evaluation on held-out text: dropless, deterministic, and without auxiliary terms; with limited experts beside it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from switchbench.data.batches import held_out_batches
+from switchbench.model.ffn import DenseFFN, SwitchFFN
+from switchbench.model.router import Routing
+from switchbench.model.transformer import Transformer
+from switchbench.spec import RunSpec, SparseFFNSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Held-out quality."""
+
+    nll: float
+    """Nats per token, dropless."""
+    nll_capacity: float | None
+    """The same with experts limited by the evaluation's capacity factor; None where there is no limit."""
+    num_tokens: int
+    """Tokens scored."""
+
+
+def evaluate(model: Transformer, token_ids: np.ndarray, *, spec: RunSpec, max_tokens: int | None) -> Evaluation:
+    """Score held-out text.
+
+    Args:
+        model: The model; not changed.
+        token_ids: Held-out tokens.
+        spec: The run; batches are of its size.
+        max_tokens: Score at most so many tokens from the start; None: all.
+    """
+    ffn = spec.model.ffn
+    limit = ffn.evaluation_capacity_factor if isinstance(ffn, SparseFFNSpec) else None
+    nll, num_tokens = _score(model, token_ids, spec=spec, max_tokens=max_tokens, capacity_factor=None)
+    nll_capacity = None
+    if limit is not None:
+        nll_capacity, _ = _score(model, token_ids, spec=spec, max_tokens=max_tokens, capacity_factor=limit)
+    return Evaluation(nll=nll, nll_capacity=nll_capacity, num_tokens=num_tokens)
+
+
+@torch.no_grad()
+def ffn_rms_ratio(model: Transformer, token_BS: Tensor) -> float | None:
+    """Rms of the sparse layers' output over that of a dense layer (expert 0) on the same input, mean over layers.
+
+    For a fresh model this is what the gate takes from the feed-forward path. Dropless, without noise.
+
+    Args:
+        model: The model; not changed.
+        token_BS: Tokens to run it on.
+
+    Returns:
+        None for a dense model.
+    """
+    ratios: list[float] = []
+
+    def compare(layer: SwitchFFN, args: tuple[Tensor, ...], output: tuple[Tensor, Routing]) -> None:
+        dense = DenseFFN(layer.spec, d_model=args[0].shape[-1]).to(args[0].device)
+        dense.w_in.copy_(layer.w_in[0])
+        dense.w_out.copy_(layer.w_out[0])
+        if dense.w_gate is not None and layer.w_gate is not None:
+            dense.w_gate.copy_(layer.w_gate[0])
+        ratios.append(float(output[0].square().mean().sqrt() / dense(args[0]).square().mean().sqrt()))
+
+    hooks = [
+        module.register_forward_hook(compare)
+        for module in model.modules()
+        if isinstance(module, SwitchFFN)
+    ]
+    try:
+        model(token_BS, capacity_factor=None)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(ratios) / len(ratios) if ratios else None
+
+
+@torch.no_grad()
+def _score(
+    model: Transformer, token_ids: np.ndarray, *, spec: RunSpec, max_tokens: int | None, capacity_factor: float | None
+) -> tuple[float, int]:
+    """Mean nll, summed in float64 over batches, and the number of tokens."""
+    device = model.embedding.device
+    total, num_tokens = torch.zeros((), dtype=torch.float64, device=device), 0
+    for batch in held_out_batches(
+        token_ids, seq_len=spec.data.seq_len, batch_tokens=spec.train.batch_tokens, max_tokens=max_tokens
+    ):
+        count = batch.targets_BS.numel()
+        group = spec.routing_group_tokens if count % spec.routing_group_tokens == 0 else count
+        output = model(batch.inputs_BS.to(device), capacity_factor=capacity_factor, group_tokens=group)
+        targets = batch.targets_BS.to(device).flatten()
+        total += F.cross_entropy(output.logits_BSV.flatten(0, 1), targets, reduction="sum").double()
+        num_tokens += count
+    return float(total) / num_tokens, num_tokens

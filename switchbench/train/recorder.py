@@ -1,0 +1,206 @@
+"""Turns what happens in a run into its rows: a point of the curve, an annealed point, a failure."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from switchbench.caveats import Caveat
+from switchbench.cost import count_train_flops
+from switchbench.data.corpora import PreparedCorpus
+from switchbench.device import MemoryMeter
+from switchbench.record import Progress, RunRecord, RunResult, Status, StepRecord
+from switchbench.rows import describe_run, failed_run
+from switchbench.spec import AnnealPoint, RunSpec
+from switchbench.train.evaluate import Evaluation
+from switchbench.train.history import Path
+from switchbench.train.steps import learning_rate_at
+
+HELD_OUT_OVERLAP_LIMIT = 0.01
+"""Share of repeated held-out windows above which the quality carries a caveat."""
+
+
+@dataclass(kw_only=True)
+class Recorder:
+    """Collects the rows of one run."""
+
+    spec: RunSpec
+    """The run."""
+    sweep: str
+    """Name of the sweep."""
+    corpus: PreparedCorpus
+    """The run's corpus."""
+    provenance: dict[str, Any]
+    """Provenance columns."""
+    meter: MemoryMeter
+    """Started before the model was built."""
+    on_progress: Callable[[Progress], None]
+    """Called every few steps."""
+    ffn_rms_ratio_at_init: float | None = None
+    """Rms of the fresh sparse layers' output over a dense one's."""
+    eval_time_s: float = 0.0
+    """Time of all evaluations so far."""
+    result: RunResult = field(default_factory=lambda: RunResult(runs=[], steps=[]))
+    """The rows so far."""
+    _computed_steps: int = 0
+    _last_nll: float | None = None
+    _started_s: float = field(default_factory=time.perf_counter)
+
+    def note_steps(self, num_steps: int, *, nll: float) -> None:
+        """Note that steps were computed, and the last one's training nll."""
+        self._computed_steps += num_steps
+        self._last_nll = nll
+        self._report_progress()
+
+    def note_evaluation(self, evaluation: Evaluation, *, time_s: float) -> None:
+        """Note an evaluation and what it took."""
+        self.eval_time_s += time_s
+        self._last_nll = evaluation.nll
+        self._report_progress()
+
+    def add_point(self, path: Path, evaluation: Evaluation, *, point: AnnealPoint | None, is_annealed: bool) -> None:
+        """Add a point to the curve and close the path's window.
+
+        Args:
+            path: The path so far.
+            evaluation: Quality here.
+            point: The annealed point that the path leads to; None on the trunk.
+            is_annealed: Whether it is reached.
+        """
+        spec, window = self.spec, path.window
+        first_step = point.branch_step if point else 0
+        steps = window.num_steps
+        self.result.steps.append(
+            StepRecord(
+                sweep=self.sweep,
+                run_id=spec.run_id,
+                phase="trunk" if point is None else "cooldown",
+                anneal_fraction=point.fraction if point else None,
+                is_annealed=is_annealed,
+                step=path.step,
+                tokens_seen=path.step * spec.train.batch_tokens,
+                nll=evaluation.nll,
+                nll_capacity=evaluation.nll_capacity,
+                train_nll=window.train_nll,
+                eval_tokens=evaluation.num_tokens,
+                learning_rate=learning_rate_at(spec.train, step=max(path.step - 1, first_step), point=point),
+                gradient_norm=window.gradient_norm,
+                useful_train_flops=count_train_flops(spec, num_steps=path.step).useful,
+                wall_clock_s=path.train_time_s,
+                dropped_token_fraction=path.dropped_token_fraction(last_steps=steps),
+                capacity_utilization=path.capacity_utilization(last_steps=steps),
+                router_entropy=_list(window.router_entropy_L),
+                aux_loss=_list(window.aux_loss_mean_L),
+                expert_load=_list(window.expert_load_LE),
+            )
+        )
+        path.close_window()
+
+    def add_annealed_row(self, path: Path, evaluation: Evaluation, *, point: AnnealPoint) -> None:
+        """Add the row of an annealed point.
+
+        Args:
+            path: The path to it, its last window closed.
+            evaluation: Quality on the whole held-out text.
+            point: The annealed point.
+        """
+        spec, corpus, cooldown = self.spec, self.corpus, path.since_branch
+        tokens_seen = path.step * spec.train.batch_tokens
+        last_quarter = math.ceil(path.step / 4)
+        dropped = path.dropped_token_fraction()
+        flops = count_train_flops(spec, num_steps=path.step, dropped_token_fraction=dropped or 0.0)
+        row = describe_run(spec, sweep=self.sweep, fraction=point.fraction)
+        self.result.runs.append(
+            RunRecord(
+                **row,
+                **self.provenance,
+                **self._corpus_columns(),
+                status="ok",
+                caveats=self._caveats(tokens_seen),
+                step=path.step,
+                tokens_seen=tokens_seen,
+                nll=evaluation.nll,
+                perplexity=math.exp(min(evaluation.nll, 700.0)),
+                neg_log_perplexity=-evaluation.nll,
+                bits_per_byte=evaluation.nll / math.log(2) * corpus.num_held_out_tokens / corpus.held_out_bytes,
+                nll_capacity=evaluation.nll_capacity,
+                train_nll=cooldown.train_nll,
+                held_out_tokens=evaluation.num_tokens,
+                epochs=tokens_seen / corpus.num_train_tokens,
+                dropped_token_fraction=dropped,
+                dropped_token_fraction_last_quarter=path.dropped_token_fraction(last_steps=last_quarter),
+                capacity_utilization=path.capacity_utilization(last_steps=last_quarter),
+                expert_load_cv=cooldown.expert_load_cv,
+                router_entropy=_mean(cooldown.router_entropy_L),
+                dead_expert_fraction=cooldown.dead_expert_fraction,
+                aux_loss=_mean(cooldown.aux_loss_mean_L),
+                ffn_rms_ratio_at_init=self.ffn_rms_ratio_at_init,
+                tokens_per_active_param=tokens_seen / row["params_active"],
+                tokens_per_total_param=tokens_seen / row["params_total"],
+                useful_train_flops=flops.useful,
+                provisioned_train_flops=flops.provisioned,
+                executed_train_flops=flops.executed,
+                wall_clock_s=path.train_time_s,
+                eval_time_s=self.eval_time_s,
+                eval_share=self.eval_time_s / (time.perf_counter() - self._started_s),
+                step_time_s=path.step_time_s,
+                peak_memory_bytes=self.meter.peak_bytes(),
+            )
+        )
+
+    def add_failure(self, status: Status, *, reason: str) -> None:
+        """Add the row of a run that ends here, short of its end.
+
+        Args:
+            status: How it ended.
+            reason: Why, in words.
+        """
+        self.result.runs.append(
+            failed_run(
+                self.spec,
+                sweep=self.sweep,
+                status=status,
+                reason=reason,
+                **self.provenance,
+                **self._corpus_columns(),
+                ffn_rms_ratio_at_init=self.ffn_rms_ratio_at_init,
+                eval_time_s=self.eval_time_s,
+                peak_memory_bytes=self.meter.peak_bytes(),
+            )
+        )
+
+    def _caveats(self, tokens_seen: int) -> list[str]:
+        caveats = []
+        if tokens_seen > self.corpus.num_train_tokens:
+            caveats.append(Caveat.REPEATED_DATA.value)
+        if self.corpus.held_out_overlap > HELD_OUT_OVERLAP_LIMIT:
+            caveats.append(Caveat.HELD_OUT_OVERLAP.value)
+        return caveats
+
+    def _corpus_columns(self) -> dict[str, Any]:
+        return {
+            "corpus_bytes": self.corpus.corpus_bytes,
+            "train_corpus_tokens": self.corpus.num_train_tokens,
+            "held_out_overlap": self.corpus.held_out_overlap,
+        }
+
+    def _report_progress(self) -> None:
+        train = self.spec.train
+        self.on_progress(
+            Progress(
+                tokens_done=self._computed_steps * train.batch_tokens,
+                tokens_total=train.trained_steps * train.batch_tokens,
+                nll=self._last_nll,
+            )
+        )
+
+
+def _mean(values: Tensor | None) -> float | None:
+    return None if values is None else float(values.mean())
+
+
+def _list(values: Tensor | None) -> Any:
+    return None if values is None else values.tolist()

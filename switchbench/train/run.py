@@ -1,0 +1,201 @@
+"""One run: a trunk at constant learning rate, and a cooldown that branches off for every annealed point."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from switchbench.data.batches import TrainBatches
+from switchbench.data.corpora import PreparedCorpus, read_tokens
+from switchbench.device import MemoryMeter, machine_facts, resolve_device
+from switchbench.record import Progress, RunResult
+from switchbench.spec import AnnealPoint, ExecutionSpec, RunSpec
+from switchbench.train.evaluate import Evaluation, evaluate, ffn_rms_ratio
+from switchbench.train.history import Path
+from switchbench.train.provenance import provenance
+from switchbench.train.recorder import Recorder
+from switchbench.train.steps import (
+    TrainState,
+    learning_rate_at,
+    restore_state,
+    save_state,
+    start_training,
+    take_step,
+)
+
+STEPS_BETWEEN_LOOKS = 16
+"""Steps between two looks at the device: the loss is checked and the clock is read no more often than this."""
+
+
+class _DivergedError(Exception):
+    """The nll is not finite any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What stays the same along a run."""
+
+    state: TrainState
+    batches: TrainBatches
+    held_out_tokens: np.ndarray
+    recorder: Recorder
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.state.spec
+
+
+def train_run(
+    spec: RunSpec,
+    execution: ExecutionSpec,
+    *,
+    sweep: str,
+    corpus: PreparedCorpus,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> RunResult:
+    """Train one run to its end, or until it diverges or runs out of memory: both are results, recorded as such.
+
+    Args:
+        spec: The run.
+        execution: Device, threads, and the file for the final weights.
+        sweep: Name of the sweep, for the rows.
+        corpus: The run's corpus.
+        on_progress: Called every few steps.
+
+    Returns:
+        The rows. On one machine, with the same number of CPU threads, equal runs give equal nll to the bit.
+
+    Raises:
+        UsageError: the device is not there.
+    """
+    device = resolve_device(execution.device)
+    torch.set_num_threads(execution.threads)
+    facts = machine_facts(device)
+    recorder = Recorder(
+        spec=spec,
+        sweep=sweep,
+        corpus=corpus,
+        provenance=provenance(spec, facts, threads=execution.threads),
+        meter=MemoryMeter(device),
+        on_progress=on_progress,
+    )
+    try:
+        run = _Run(
+            state=start_training(spec, device=device),
+            batches=TrainBatches(
+                read_tokens(corpus.train_tokens_path, vocab_size=corpus.vocab_size),
+                seq_len=spec.data.seq_len,
+                batch_tokens=spec.train.batch_tokens,
+                seed=spec.seed,
+            ),
+            held_out_tokens=read_tokens(corpus.held_out_tokens_path, vocab_size=corpus.vocab_size),
+            recorder=recorder,
+        )
+        _train(run)
+        if execution.checkpoint is not None:
+            save_weights(run.state, FilePath(execution.checkpoint))
+    except _DivergedError as error:
+        recorder.add_failure("diverged", reason=str(error))
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        recorder.add_failure("oom", reason=f"out of memory on {facts.device_name}: {error}")
+    return recorder.result
+
+
+def save_weights(state: TrainState, path: FilePath) -> None:
+    """Write the weights as safetensors, atomically.
+
+    Args:
+        state: The trained model.
+        path: The file; its folder must exist.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file({name: tensor.contiguous() for name, tensor in state.model.state_dict().items()}, temporary)
+    temporary.replace(path)
+
+
+def _train(run: _Run) -> None:
+    """Go along the trunk; at every annealed point branch off, cool down, record, and come back."""
+    first_inputs_BS = run.batches.batch(0).inputs_BS.to(run.state.device)
+    run.recorder.ffn_rms_ratio_at_init = ffn_rms_ratio(run.state.model, first_inputs_BS)
+    trunk = Path()
+    _chart(run, trunk, point=None)
+    *earlier_points, last_point = run.spec.train.anneal_points
+    for point in earlier_points:
+        _advance(run, trunk, until=point.branch_step)
+        saved = save_state(run.state)
+        _cool_down(run, trunk.branch(), point=point)
+        restore_state(run.state, saved)
+    _advance(run, trunk, until=last_point.branch_step)
+    _cool_down(run, trunk.branch(), point=last_point)
+
+
+def _advance(run: _Run, trunk: Path, *, until: int) -> None:
+    """Go along the trunk, with the regular points of the curve."""
+    for step in _regular_steps(run, after=trunk.step, before=until + 1):
+        _take_steps(run, trunk, until=step, point=None)
+        _chart(run, trunk, point=None)
+    _take_steps(run, trunk, until=until, point=None)
+
+
+def _cool_down(run: _Run, path: Path, *, point: AnnealPoint) -> None:
+    """Go along a cooldown to its annealed point; the last one continues the curve's regular points."""
+    if point.fraction == 1.0:
+        for step in _regular_steps(run, after=path.step, before=point.end_step):
+            _take_steps(run, path, until=step, point=point)
+            _chart(run, path, point=point)
+    _take_steps(run, path, until=point.end_step, point=point)
+    evaluation = _evaluate(run, max_tokens=None)
+    run.recorder.add_point(path, evaluation, point=point, is_annealed=True)
+    run.recorder.add_annealed_row(path, evaluation, point=point)
+
+
+def _regular_steps(run: _Run, *, after: int, before: int) -> list[int]:
+    """Steps of the regular points of the curve within a stretch, both ends excluded."""
+    train = run.spec.train
+    steps = {round(i * train.num_steps / train.eval_points) for i in range(1, train.eval_points)}
+    return sorted(step for step in steps if after < step < before)
+
+
+def _take_steps(run: _Run, path: Path, *, until: int, point: AnnealPoint | None) -> None:
+    """Take steps, with a look at the device every few."""
+    while path.step < until:
+        start_s, first = time.perf_counter(), path.step
+        outcomes = []
+        for step in range(first, min(until, first + STEPS_BETWEEN_LOOKS)):
+            rate = learning_rate_at(run.spec.train, step=step, point=point)
+            outcomes.append(take_step(run.state, run.batches.batch(step), learning_rate=rate))
+            path.add_routings(outcomes[-1].routings)
+        nlls = torch.stack([outcome.nll for outcome in outcomes]).tolist()  # waits for the device
+        norms = torch.stack([outcome.gradient_norm for outcome in outcomes]).tolist()
+        path.add_steps(nlls, gradient_norms=norms, time_s=time.perf_counter() - start_s)
+        run.recorder.note_steps(len(outcomes), nll=nlls[-1])
+        for step, nll in enumerate(nlls, start=first):
+            if not math.isfinite(nll):
+                raise _DivergedError(f"the training nll was {nll} at step {step} of {run.spec.train.num_steps}")
+
+
+def _chart(run: _Run, path: Path, *, point: AnnealPoint | None) -> None:
+    """Add a regular point to the curve."""
+    evaluation = _evaluate(run, max_tokens=run.spec.train.eval_tokens)
+    run.recorder.add_point(path, evaluation, point=point, is_annealed=False)
+
+
+def _evaluate(run: _Run, *, max_tokens: int | None) -> Evaluation:
+    """Evaluate, with its time kept apart from training; a nll that is not finite ends the run."""
+    start_s = time.perf_counter()
+    evaluation = evaluate(run.state.model, run.held_out_tokens, spec=run.spec, max_tokens=max_tokens)
+    run.recorder.note_evaluation(evaluation, time_s=time.perf_counter() - start_s)
+    if not math.isfinite(evaluation.nll):
+        raise _DivergedError(f"the held-out nll was {evaluation.nll}")
+    return evaluation
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

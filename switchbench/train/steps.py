@@ -1,0 +1,149 @@
+"""The optimizer step and the learning-rate schedule; the same for a run and its twin, and for the timing of both."""
+
+import copy
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from switchbench.data.batches import Batch
+from switchbench.model.router import Routing
+from switchbench.model.transformer import Transformer, build_model
+from switchbench.spec import AnnealPoint, RunSpec, SparseFFNSpec, TrainSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """What a step changes: everything that must be saved to branch off or to continue."""
+
+    spec: RunSpec
+    """The run."""
+    device: torch.device
+    """Where the model lives."""
+    model: Transformer
+    """The model."""
+    optimizer: torch.optim.AdamW
+    """AdamW; weight decay on matrices only."""
+    jitter: torch.Generator
+    """Source of the router's input noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutcome:
+    """What a step saw; tensors are detached and may still be under way on the device."""
+
+    nll: Tensor
+    """Training nll of the batch, without auxiliary terms; scalar."""
+    gradient_norm: Tensor
+    """Global gradient norm before clipping; scalar."""
+    routings: tuple[Routing, ...]
+    """What each sparse layer's router decided."""
+
+
+def start_training(spec: RunSpec, *, device: torch.device) -> TrainState:
+    """Build and initialize model and optimizer.
+
+    Args:
+        spec: The run.
+        device: Where it is to live.
+    """
+    model = build_model(spec).to(device)
+    train = spec.train
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    scales = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": train.weight_decay}, {"params": scales, "weight_decay": 0.0}],
+        lr=train.learning_rate,
+        betas=train.betas,
+        eps=train.adam_epsilon,
+        fused=True,
+    )
+    jitter = torch.Generator(device).manual_seed(spec.seed)
+    return TrainState(spec=spec, device=device, model=model, optimizer=optimizer, jitter=jitter)
+
+
+def learning_rate_at(train: TrainSpec, *, step: int, point: AnnealPoint | None) -> float:
+    """Learning rate of a step: linear warm-up, constant trunk, and 1 - sqrt(progress) in a cooldown.
+
+    Args:
+        train: The schedule.
+        step: Steps already taken.
+        point: The annealed point a cooldown leads to; None on the trunk.
+
+    Source:
+        Hägele et al. 2024 (arXiv:2405.18392), with the 1-sqrt cooldown that they recommend; 0 is reached exactly at the
+        annealed point, that is, by the step after the last.
+    """
+    warmup_steps = math.ceil(train.warmup_fraction * train.num_steps)
+    rate = train.learning_rate * min(1.0, (step + 1) / max(warmup_steps, 1))
+    if point is not None:
+        rate *= 1 - math.sqrt((step - point.branch_step) / (point.end_step - point.branch_step))
+    return rate
+
+
+def take_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    learning_rate: float,
+    part: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
+) -> StepOutcome:
+    """Take one optimizer step on nll + aux_loss_weight · Σ_layers aux_loss.
+
+    Args:
+        state: Changed in place.
+        batch: Training batch, on the CPU.
+        learning_rate: Learning rate of this step.
+        part: Wraps the parts ``forward``, ``backward`` and ``optimizer``, so that each can be timed.
+    """
+    spec, ffn = state.spec, state.spec.model.ffn
+    with part("forward"):
+        output = state.model(
+            batch.inputs_BS.to(state.device),
+            capacity_factor=ffn.capacity_factor if isinstance(ffn, SparseFFNSpec) else None,
+            group_tokens=spec.routing_group_tokens,
+            jitter=state.jitter,
+        )
+        nll = F.cross_entropy(output.logits_BSV.flatten(0, 1), batch.targets_BS.to(state.device).flatten())
+        objective = nll
+        if isinstance(ffn, SparseFFNSpec):
+            objective = nll + ffn.aux_loss_weight * sum(routing.aux_loss for routing in output.routings)
+    with part("backward"):
+        objective.backward()  # type: ignore[no-untyped-call]
+    with part("optimizer"):
+        gradient_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), spec.train.gradient_clip)
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+    return StepOutcome(nll=nll.detach(), gradient_norm=gradient_norm.detach(), routings=output.routings)
+
+
+def save_state(state: TrainState) -> dict[str, Any]:
+    """Copy everything that a step changes.
+
+    Args:
+        state: Not changed.
+    """
+    return {
+        "model": {name: tensor.clone() for name, tensor in state.model.state_dict().items()},
+        "optimizer": copy.deepcopy(state.optimizer.state_dict()),
+        "jitter": state.jitter.get_state(),
+    }
+
+
+def restore_state(state: TrainState, saved: dict[str, Any]) -> None:
+    """Go back to a saved state.
+
+    Args:
+        state: Changed in place.
+        saved: From ``save_state``; used up.
+    """
+    state.model.load_state_dict(saved["model"])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    state.jitter.set_state(saved["jitter"])
