@@ -51,14 +51,15 @@ class Problem:
     file: str
     """The file's path as the user wrote it, or ``command line`` for an override."""
     line: int | None = None
-    """Line, from 1; None where the problem has no place of its own."""
+    """Line, from 1; None in an override, and where the problem has no place of its own."""
     column: int | None = None
     """Column, from 1."""
     source: str | None = None
     """The text of that line, for the caret."""
 
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        numbers = () if self.line is None else (self.line, self.column)
+        place = ":".join(str(part) for part in (self.file, *numbers) if part is not None)
         text = f"{place}: {self.message}"
         if self.source is not None and self.column is not None:
             text += f"\n    {self.source.rstrip()}\n    {' ' * (self.column - 1)}^"

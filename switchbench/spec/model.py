@@ -38,7 +38,7 @@ class ModelSpec(Spec):
 
     size: Size | None = Field(None, description="Rung of the ladder that fills the fields not given; default `xxs`.")
     d_model: Int = Field(ge=2, description="Width, D. Default: from `size`.")
-    num_layers: Int = Field(ge=1, description="Blocks, L. Default: from `size`.")
+    num_layers: Int = Field(ge=1, le=4096, description="Blocks, L. Default: from `size`.")
     num_heads: Int = Field(ge=1, description="Attention heads, H. Default: from `size`.")
     d_head: Int = Field(ge=2, multiple_of=2, description="Width of a head, K; even, for rotary. Default: from `size`.")
     tied_output: bool = Field(True, description="Whether the output projection is the embedding table.")

@@ -1,0 +1,183 @@
+"""From an outline to configurations: the axes multiplied, every cell checked as a whole."""
+
+import itertools
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from switchbench.errors import CorpusError
+from switchbench.spec import DataIdentity, DataSpec, RunSpec
+from switchbench.sweep.document import Node, describe, plain
+from switchbench.sweep.fields import FFN, FIELDS, KIND, KINDS, RUN_PARTS, SECTIONS
+from switchbench.sweep.outline import Outline
+from switchbench.sweep.source import Findings, Place
+
+MAX_RUNS = 100_000
+"""Most runs of one sweep; more is surely a slip, and would take long to check."""
+
+_NO_IDENTITY = DataIdentity(fingerprint="unidentified", vocab_size=256)
+"""Stands in where the corpus cannot be identified, so that the rest of a cell is checked all the same."""
+
+Values = dict[str, Node]
+"""The fields that a cell is given, by path; the others take their defaults."""
+
+
+def configurations(
+    outline: Outline, *, identify: Callable[[DataSpec], DataIdentity], findings: Findings
+) -> list[RunSpec]:
+    """Expand the grid; the seed of the configurations is 0.
+
+    Fields that an FFN of a cell's kind does not have are left out of the cell, and cells that are equal then are one.
+
+    Args:
+        outline: What the file says.
+        identify: Identifies a corpus; called once per distinct data specification.
+        findings: Takes the problems; where there are any, the result is incomplete.
+    """
+    runs = math.prod(len(axis.values) for axis in outline.axes) * max(len(outline.seeds), 1)
+    if runs > MAX_RUNS:
+        place = outline.grid if outline.axes else outline.seeds_place
+        findings.add(place, f"the grid and the seeds multiply to {runs:,} runs; at most {MAX_RUNS:,} are possible")
+        return []
+    resolver = _Resolver(outline, identify=identify, findings=findings)
+    specs: list[RunSpec] = []
+    seen: set[tuple[int, ...]] = set()
+    swept_of: dict[str, Values] = {}
+    for combination in itertools.product(*(axis.values for axis in outline.axes)):
+        swept = dict(zip((axis.path for axis in outline.axes), combination, strict=True))
+        kind = _kind(outline.base | swept)
+        given, swept = _applicable(outline.base | swept, kind=kind), _applicable(swept, kind=kind)
+        key = tuple(map(id, swept.values()))
+        if key in seen:
+            continue
+        seen.add(key)
+        spec = resolver.resolve(given, swept=swept)
+        if spec is None:
+            continue
+        twice = swept_of.setdefault(spec.config_id, swept)
+        if twice is swept:
+            specs.append(spec)
+        else:
+            _report_same_run(twice, swept, findings=findings)
+    return specs
+
+
+def _kind(values: Values) -> str:
+    return str(values[KIND].value) if KIND in values else KINDS[0]
+
+
+def _applicable(values: Values, *, kind: str) -> Values:
+    return {path: node for path, node in values.items() if kind in FIELDS[path].kinds}
+
+
+def _report_same_run(first: Values, second: Values, *, findings: Findings) -> None:
+    path = next(path for path, node in second.items() if first[path] is not node)
+    values = f"{describe(first[path])} and {describe(second[path])}"
+    message = f"{path}: {values} describe the same run, all other settings being equal; leave one of them out"
+    findings.add(second[path].place, message)
+
+
+class _Resolver:
+    """Checks cells as a whole; each distinct section is checked once."""
+
+    def __init__(self, outline: Outline, *, identify: Callable[[DataSpec], DataIdentity], findings: Findings) -> None:
+        self._outline = outline
+        self._identify = identify
+        self._findings = findings
+        self._sections: dict[tuple[str, tuple[int, ...]], tuple[BaseModel | None, BaseModel | None]] = {}
+        self._identities: dict[DataSpec, DataIdentity] = {}
+        self._reported: set[tuple[Place | None, str]] = set()
+
+    def resolve(self, given: Values, *, swept: Values) -> RunSpec | None:
+        """The run that a cell's values describe; None, with problems found, if there is none."""
+        checked = {section: self._section(section, given, swept=swept) for section in RUN_PARTS}
+        data, _ = checked["data"]
+        identity = self._identity(data, given) if isinstance(data, DataSpec) else None
+        parts = {section: spec or stand_in for section, (spec, stand_in) in checked.items()}
+        if None in parts.values():
+            return None
+        fingerprint, vocab_size = identity or _NO_IDENTITY
+        try:
+            run = RunSpec.model_validate(parts | {"data_fingerprint": fingerprint, "vocab_size": vocab_size})
+        except ValidationError as error:
+            self._report(error, section="", given=given, swept=swept)
+            return None
+        complete = identity is not None and all(spec is not None for spec, _ in checked.values())
+        return run if complete else None
+
+    def _section(self, section: str, given: Values, *, swept: Values) -> tuple[BaseModel | None, BaseModel | None]:
+        """A section's specification; where that is wrong as a whole, None and a stand-in to check the others with."""
+        values = {path: node for path, node in given.items() if path.startswith(f"{section}.")}
+        key = (section, tuple(map(id, values.values())))
+        if key not in self._sections:
+            model, content = SECTIONS[section][0], _nested(values, section=section)
+            if section == FFN.partition(".")[0]:
+                content["ffn"] = {"kind": KINDS[0]} | content.get("ffn", {})
+            try:
+                self._sections[key] = model.model_validate(content), None
+            except ValidationError as error:
+                self._report(error, section=section, given=given, swept=swept)
+                has_sections = any(path.startswith(f"{section}.") for path in SECTIONS)
+                self._sections[key] = None, None if has_sections else model.model_construct(**content)
+        return self._sections[key]
+
+    def _identity(self, data: DataSpec, given: Values) -> DataIdentity | None:
+        if any(path.startswith("data.") for path in self._outline.doubtful):
+            return None
+        if data not in self._identities:
+            try:
+                self._identities[data] = self._identify(data)
+            except CorpusError as error:
+                self._identities[data] = _NO_IDENTITY
+                place = next((given[path].place for path in ("data.path", "data.corpus") if path in given), None)
+                self._findings.add(place or self._place_of("data"), str(error))
+        identity = self._identities[data]
+        return None if identity is _NO_IDENTITY else identity
+
+    def _report(self, error: ValidationError, *, section: str, given: Values, swept: Values) -> None:
+        """Report what is wrong with a cell as a whole, at the most telling place and once for all cells."""
+        for one in error.errors():
+            within = [str(part) for part in one["loc"] if part not in KINDS]
+            path = ".".join([section, *within]).strip(".")
+            text = str(one["ctx"]["error"]) if one["type"] == "value_error" else one["msg"]
+            involved = _fields_named(text, section=path)
+            doubtful = self._outline.doubtful
+            if doubtful.intersection(involved) or (path and any(name.startswith(f"{path}.") for name in doubtful)):
+                continue
+            nodes = [swept[name] for name in involved if name in swept]
+            nodes += [given[name] for name in involved if name in given]
+            nodes += [node for name, node in swept.items() if name.startswith(path)]
+            place = nodes[0].place if nodes else self._place_of(path)
+            once = (place, re.sub(r"[\d.]+", "0", text))
+            if once not in self._reported:
+                self._reported.add(once)
+                self._findings.add(place, f"{path}: {text}".removeprefix(": "))
+
+    def _place_of(self, path: str) -> Place | None:
+        """Where a path stands in ``base``, or else the section around it."""
+        places = self._outline.places
+        while path and path not in places:
+            path = path.rpartition(".")[0]
+        return places.get(path)
+
+
+def _nested(values: Values, *, section: str) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for path, node in values.items():
+        *parents, name = path.removeprefix(f"{section}.").split(".")
+        inner = content
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[name] = plain(node)
+    return content
+
+
+def _fields_named(text: str, *, section: str) -> list[str]:
+    """The fields that a message names, by their full path or as fields of its section."""
+    words = re.findall(r"[A-Za-z_][\w.]*\w", text)
+    paths = [word if word in FIELDS else f"{section}.{word}" for word in words]
+    inner = [f"{FFN}.{word}" for word in words if section == FFN.partition(".")[0]]
+    return [path for path in dict.fromkeys(paths + inner) if path in FIELDS]
