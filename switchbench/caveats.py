@@ -3,6 +3,7 @@
 A caveat is stored next to the number it belongs to (a column of codes) and printed wherever that number is.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -12,6 +13,8 @@ class Caveat(StrEnum):
     SINGLE_SEED = "SINGLE_SEED"
     NOT_REACHED = "NOT_REACHED"
     BOUND_ONLY = "BOUND_ONLY"
+    CENSORED_SEEDS = "CENSORED_SEEDS"
+    NOT_MONOTONE = "NOT_MONOTONE"
     CPU_TIMING = "CPU_TIMING"
     UNTRAINED_TIMING = "UNTRAINED_TIMING"
     NOT_TIMED = "NOT_TIMED"
@@ -21,6 +24,7 @@ class Caveat(StrEnum):
     DIVERGED_RUNS = "DIVERGED_RUNS"
     MIXED_CODE = "MIXED_CODE"
     MIXED_MACHINES = "MIXED_MACHINES"
+    MIXED_EXECUTION = "MIXED_EXECUTION"
 
     @property
     def footnote(self) -> str:
@@ -28,10 +32,29 @@ class Caveat(StrEnum):
         return _FOOTNOTES[self]
 
 
+def in_order(codes: Iterable[str]) -> tuple[str, ...]:
+    """Order the codes of caveats as the list above has them, each once; codes of a later version come last.
+
+    >>> in_order(["CPU_TIMING", "SINGLE_SEED", "CPU_TIMING"])
+    ('SINGLE_SEED', 'CPU_TIMING')
+    """
+    given = set(codes)
+    known = [caveat.value for caveat in Caveat if caveat in given]
+    return (*known, *sorted(given.difference(known)))
+
+
+def footnote_of(code: str) -> str:
+    """Give the footnote of a code that was read from a file: a later version may have written one unknown here."""
+    return Caveat(code).footnote if code in set(Caveat) else f"{code}: see the version of switchbench that wrote it."
+
+
 _FOOTNOTES = {
     Caveat.SINGLE_SEED: "One seed: the spread between seeds is unknown, and may be larger than the difference shown.",
     Caveat.NOT_REACHED: "The target quality was not reached within the run; no value is extrapolated.",
-    Caveat.BOUND_ONLY: "The target quality was passed before the first annealed point: the value is a lower bound.",
+    Caveat.BOUND_ONLY: "The target quality was passed before the first annealed point: the value is only a bound.",
+    Caveat.CENSORED_SEEDS: "Without some seed the target quality is not crossed between annealed points, "
+    "so there is no interval.",
+    Caveat.NOT_MONOTONE: "Quality got worse from one annealed point to the next; the first crossing counts.",
     Caveat.CPU_TIMING: "Timed on a CPU: the ratio of step times does not carry over to other hardware.",
     Caveat.UNTRAINED_TIMING: "Timed with fresh weights, since the trained ones were gone: expert load may differ.",
     Caveat.NOT_TIMED: "No exclusive timing of this configuration exists; run the sweep again to add it.",
@@ -42,5 +65,6 @@ _FOOTNOTES = {
     Caveat.DIVERGED_RUNS: "Some runs of this configuration diverged; the mean is over those that did not.",
     Caveat.MIXED_CODE: "These runs come from different versions of the code or of PyTorch.",
     Caveat.MIXED_MACHINES: "These runs come from different machines; their times are not comparable.",
+    Caveat.MIXED_EXECUTION: "These runs or timings differ in device, threads, precision or memory allocator.",
 }
 assert set(_FOOTNOTES) == set(Caveat), "every caveat has a footnote"
