@@ -6,7 +6,7 @@ reports every duplicate key, and needs no recursion, however deep a file is nest
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -40,7 +40,7 @@ _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\uff
 
 # The parser's jargon for the commonest slips, and what to say instead.
 _SYNTAX_WORDS = {
-    "'\\t'": "a tab; indent with spaces",
+    "'\\t'": "a tab, where only spaces may stand",
     "mapping values are not allowed": "a ':' that cannot stand here; text with a colon in it needs quotes",
     "could not find expected ':'": "a line that is neither a key with a ':' nor a list item",
     "<block end>": "this does not fit the lines above; check their indentation and quotes",
@@ -204,6 +204,7 @@ class _Builder:
             return False
         if event.version not in (None, (1, 2)):
             self._findings.add(place, "sweep files are YAML 1.2; remove the %YAML line")
+            return False
         return True
 
     def _refuse_properties(self, event: Any, place: Place) -> None:
@@ -256,6 +257,8 @@ class _Builder:
         elif parent.key is None:
             parent.key = node
         else:
+            if node.value is None and not node.text:  # the parser puts "nothing" where the next thing begins
+                node = replace(node, place=parent.key.place)
             self._add_entry(parent, parent.key, node)
             parent.key = None
 

@@ -3,7 +3,8 @@
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -80,6 +81,18 @@ def _report_same_run(first: Values, second: Values, *, findings: Findings) -> No
     findings.add(second[path].place, message)
 
 
+@dataclass(frozen=True)
+class _Section:
+    """A section of a cell, checked as a whole."""
+
+    spec: BaseModel | None
+    """None where its fields do not go together."""
+    stand_in: BaseModel | None = None
+    """Then: the section without one of these fields, so that the cell can be checked all the same."""
+    left_out: str = ""
+    """The path of that field."""
+
+
 class _Resolver:
     """Checks cells as a whole; each distinct section is checked once."""
 
@@ -87,41 +100,37 @@ class _Resolver:
         self._outline = outline
         self._identify = identify
         self._findings = findings
-        self._sections: dict[tuple[str, tuple[int, ...]], tuple[BaseModel | None, BaseModel | None]] = {}
+        self._sections: dict[tuple[str, tuple[int, ...]], _Section] = {}
         self._identities: dict[DataSpec, DataIdentity] = {}
         self._reported: set[tuple[Place | None, str]] = set()
 
     def resolve(self, given: Values, *, swept: Values) -> RunSpec | None:
         """The run that a cell's values describe; None, with problems found, if there is none."""
-        checked = {section: self._section(section, given, swept=swept) for section in RUN_PARTS}
-        data, _ = checked["data"]
+        sections = {section: self._section(section, given, swept=swept) for section in RUN_PARTS}
+        data = sections["data"].spec
         identity = self._identity(data, given) if isinstance(data, DataSpec) else None
-        parts = {section: spec or stand_in for section, (spec, stand_in) in checked.items()}
+        parts = {name: section.spec or section.stand_in for name, section in sections.items()}
         if None in parts.values():
             return None
         fingerprint, vocab_size = identity or _NO_IDENTITY
         try:
             run = RunSpec.model_validate(parts | {"data_fingerprint": fingerprint, "vocab_size": vocab_size})
         except ValidationError as error:
-            self._report(error, section="", given=given, swept=swept)
+            left_out = {section.left_out for section in sections.values()}
+            self._report(error, section="", given=given, swept=swept, unknown=left_out)
             return None
-        complete = identity is not None and all(spec is not None for spec, _ in checked.values())
+        complete = identity is not None and all(section.spec is not None for section in sections.values())
         return run if complete else None
 
-    def _section(self, section: str, given: Values, *, swept: Values) -> tuple[BaseModel | None, BaseModel | None]:
-        """A section's specification; where that is wrong as a whole, None and a stand-in to check the others with."""
+    def _section(self, section: str, given: Values, *, swept: Values) -> _Section:
         values = {path: node for path, node in given.items() if path.startswith(f"{section}.")}
         key = (section, tuple(map(id, values.values())))
         if key not in self._sections:
-            model, content = SECTIONS[section][0], _nested(values, section=section)
-            if section == FFN.partition(".")[0]:
-                content["ffn"] = {"kind": KINDS[0]} | content.get("ffn", {})
             try:
-                self._sections[key] = model.model_validate(content), None
+                self._sections[key] = _Section(_validated(section, values))
             except ValidationError as error:
-                self._report(error, section=section, given=given, swept=swept)
-                has_sections = any(path.startswith(f"{section}.") for path in SECTIONS)
-                self._sections[key] = None, None if has_sections else model.model_construct(**content)
+                involved = self._report(error, section=section, given=given, swept=swept)
+                self._sections[key] = _without_one_of(involved, section, values)
         return self._sections[key]
 
     def _identity(self, data: DataSpec, given: Values) -> DataIdentity | None:
@@ -137,14 +146,28 @@ class _Resolver:
         identity = self._identities[data]
         return None if identity is _NO_IDENTITY else identity
 
-    def _report(self, error: ValidationError, *, section: str, given: Values, swept: Values) -> None:
-        """Report what is wrong with a cell as a whole, at the most telling place and once for all cells."""
+    def _report(
+        self,
+        error: ValidationError,
+        *,
+        section: str,
+        given: Values,
+        swept: Values,
+        unknown: Collection[str] = (),
+    ) -> list[str]:
+        """Report what is wrong with a cell as a whole, at the most telling place and once for all cells.
+
+        Returns:
+            The fields that are involved.
+        """
+        all_involved: list[str] = []
         for one in error.errors():
             within = [str(part) for part in one["loc"] if part not in KINDS]
             path = ".".join([section, *within]).strip(".")
             text = str(one["ctx"]["error"]) if one["type"] == "value_error" else one["msg"]
             involved = _fields_named(text, section=path)
-            doubtful = self._outline.doubtful
+            all_involved += involved
+            doubtful = self._outline.doubtful.union(unknown)
             if doubtful.intersection(involved) or (path and any(name.startswith(f"{path}.") for name in doubtful)):
                 continue
             nodes = [swept[name] for name in involved if name in swept]
@@ -155,6 +178,7 @@ class _Resolver:
             if once not in self._reported:
                 self._reported.add(once)
                 self._findings.add(place, f"{path}: {text}".removeprefix(": "))
+        return all_involved
 
     def _place_of(self, path: str) -> Place | None:
         """Where a path stands in ``base``, or else the section around it."""
@@ -162,6 +186,23 @@ class _Resolver:
         while path and path not in places:
             path = path.rpartition(".")[0]
         return places.get(path)
+
+
+def _validated(section: str, values: Values) -> BaseModel:
+    content = _nested(values, section=section)
+    if section == FFN.partition(".")[0]:
+        content["ffn"] = {"kind": KINDS[0]} | content.get("ffn", {})
+    return SECTIONS[section][0].model_validate(content)
+
+
+def _without_one_of(involved: list[str], section: str, values: Values) -> _Section:
+    for path in involved:
+        try:
+            stand_in = _validated(section, {name: node for name, node in values.items() if name != path})
+        except ValidationError:
+            continue
+        return _Section(None, stand_in, path)
+    return _Section(None)
 
 
 def _nested(values: Values, *, section: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ MAX_FILE_BYTES = 1_000_000
 """Largest sweep file; more is surely not one, and must not be read into memory."""
 
 COMMAND_LINE = "command line"
-_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LINE_BREAK = re.compile("\r\n|[\n\r]")
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LONGEST_SHOWN_LINE = 500
 
 
@@ -32,7 +32,7 @@ class Source:
 
     @cached_property
     def lines(self) -> list[str]:
-        """The lines, by YAML's line breaks."""
+        """The lines, by the line breaks of YAML 1.2."""
         return _LINE_BREAK.split(self.text)
 
 
