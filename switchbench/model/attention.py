@@ -3,11 +3,15 @@
 Axes: B sequences, S positions, D width, H heads, K width of a head.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-NORM_EPSILON = 1e-6
+from switchbench.model.norm import rms_norm
+
 ROTARY_BASE = 10_000.0
 
 
@@ -28,18 +32,18 @@ class Attention(nn.Module):
         self.query_scale = nn.Parameter(torch.ones(d_head))
         self.key_scale = nn.Parameter(torch.ones(d_head))
 
-    def forward(self, x_BSD: Tensor, rotation_S2K: Tensor) -> Tensor:
+    def forward(self, x_BSD: Tensor, rotation_SP: Tensor) -> Tensor:
         """Mix the positions.
 
         Args:
             x_BSD: Normalized input.
-            rotation_S2K: Cosines and sines, from ``rotation``.
+            rotation_SP: Rotation of each position and pair, from ``rotation``.
         """
         batch, positions, _ = x_BSD.shape
         qkv_BS3HK = (x_BSD @ self.w_qkv).view(batch, positions, 3, self.num_heads, self.d_head)
         query_BSHK, key_BSHK, value_BSHK = qkv_BS3HK.unbind(dim=2)
-        query_BSHK = rotate(F.rms_norm(query_BSHK, (self.d_head,), self.query_scale, NORM_EPSILON), rotation_S2K)
-        key_BSHK = rotate(F.rms_norm(key_BSHK, (self.d_head,), self.key_scale, NORM_EPSILON), rotation_S2K)
+        query_BSHK = rotate(rms_norm(query_BSHK, self.query_scale), rotation_SP)
+        key_BSHK = rotate(rms_norm(key_BSHK, self.key_scale), rotation_SP)
         mixed_BHSK = F.scaled_dot_product_attention(
             query_BSHK.transpose(1, 2), key_BSHK.transpose(1, 2), value_BSHK.transpose(1, 2), is_causal=True
         )
@@ -47,7 +51,7 @@ class Attention(nn.Module):
 
 
 def rotation(num_positions: int, *, d_head: int, device: torch.device) -> Tensor:
-    """Cosines and sines of rotary positions: the angle of position s in pair i is s · base^(-2i/K).
+    """Rotations of rotary positions: position s turns pair i by the angle s · base^(-2i/K).
 
     Args:
         num_positions: Positions, S.
@@ -55,18 +59,43 @@ def rotation(num_positions: int, *, d_head: int, device: torch.device) -> Tensor
         device: Where the table lives.
 
     Returns:
-        rotation_S2K, float32: cosines and (signed) sines, each laid out for both halves of a head.
+        rotation_SP, complex64: one unit complex number per position and pair, P = K/2.
 
     Source:
-        Su et al. 2021 (RoFormer, arXiv:2104.09864), with the pairs (i, i + K/2).
+        Su et al. 2021 (RoFormer, arXiv:2104.09864), pairs (2i, 2i+1) as there.
     """
-    frequency = ROTARY_BASE ** (-torch.arange(0, d_head, 2, device=device, dtype=torch.float64) / d_head)
-    angle = torch.arange(num_positions, device=device, dtype=torch.float64)[:, None] * frequency
-    cosine, sine = angle.cos(), angle.sin()
-    return torch.stack((torch.cat((cosine, cosine), dim=1), torch.cat((-sine, sine), dim=1)), dim=1).float()
+    frequency_P = ROTARY_BASE ** (-torch.arange(0, d_head, 2, device=device, dtype=torch.float64) / d_head)
+    angle_SP = torch.arange(num_positions, device=device, dtype=torch.float64)[:, None] * frequency_P
+    return torch.polar(torch.ones_like(angle_SP), angle_SP).to(torch.complex64)
 
 
-def rotate(x_BSHK: Tensor, rotation_S2K: Tensor) -> Tensor:
-    """Rotate each pair (i, i + K/2) of every head by the angle of its position."""
-    cosine_S1K, sine_S1K = rotation_S2K[:, 0, None].to(x_BSHK.dtype), rotation_S2K[:, 1, None].to(x_BSHK.dtype)
-    return x_BSHK * cosine_S1K + x_BSHK.roll(x_BSHK.shape[-1] // 2, dims=-1) * sine_S1K
+def rotate(x_BSHK: Tensor, rotation_SP: Tensor) -> Tensor:
+    """Rotate each pair (2i, 2i+1) of every head by the angle of its position.
+
+    Args:
+        x_BSHK: Queries or keys.
+        rotation_SP: From ``rotation``.
+    """
+    return _Rotate.apply(x_BSHK, rotation_SP)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Rotate(torch.autograd.Function):
+    """A rotation by complex multiplication; its gradient is the rotation back."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BSHK: Tensor, rotation_SP: Tensor) -> Tensor:
+        ctx.save_for_backward(rotation_SP)
+        return _turn(x_BSHK, rotation_SP)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_BSHK: Tensor) -> tuple[Tensor, None]:
+        (rotation_SP,) = ctx.saved_tensors
+        return _turn(grad_BSHK, rotation_SP.conj_physical()), None
+
+
+def _turn(x_BSHK: Tensor, rotation_SP: Tensor) -> Tensor:
+    """Multiply in float32 at least: there are no complex numbers of lower precision."""
+    real = x_BSHK.to(torch.promote_types(x_BSHK.dtype, torch.float32)).contiguous()
+    pairs_BSHP = torch.view_as_complex(real.view(*real.shape[:-1], -1, 2))
+    return torch.view_as_real(pairs_BSHP * rotation_SP.unsqueeze(1)).flatten(-2).to(x_BSHK.dtype)

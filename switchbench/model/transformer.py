@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from switchbench.model.attention import NORM_EPSILON, Attention, rotation
+from switchbench.model.attention import Attention, rotation
 from switchbench.model.ffn import DenseFFN, SwitchFFN
+from switchbench.model.norm import rms_norm
 from switchbench.model.router import Routing
 from switchbench.spec import ModelSpec, RunSpec, SparseFFNSpec
 
@@ -49,16 +50,16 @@ class Block(nn.Module):
         self,
         x_BSD: Tensor,
         *,
-        rotation_S2K: Tensor,
+        rotation_SP: Tensor,
         capacity_factor: float | None,
         group_tokens: int,
         jitter: torch.Generator | None,
     ) -> tuple[Tensor, Routing | None]:
         """Transform the residual stream; the arguments are those of ``Transformer.forward``."""
-        width, routing = (x_BSD.shape[-1],), None
-        normed_BSD = F.rms_norm(x_BSD, width, self.attention_norm_scale, NORM_EPSILON)
-        x_BSD = x_BSD + self.attention(normed_BSD, rotation_S2K)
-        normed_TD = F.rms_norm(x_BSD, width, self.ffn_norm_scale, NORM_EPSILON).flatten(0, 1)
+        routing = None
+        normed_BSD = rms_norm(x_BSD, self.attention_norm_scale)
+        x_BSD = x_BSD + self.attention(normed_BSD, rotation_SP)
+        normed_TD = rms_norm(x_BSD, self.ffn_norm_scale).flatten(0, 1)
         if isinstance(self.ffn, SwitchFFN):
             y_TD, routing = self.ffn(
                 normed_TD, group_tokens=group_tokens, capacity_factor=capacity_factor, jitter=jitter
@@ -105,22 +106,21 @@ class Transformer(nn.Module):
             group_tokens: Tokens routed together; None: all T.
             jitter: Source of the router's input noise; None: no noise.
         """
-        width = self.spec.d_model
         group_tokens = group_tokens or token_BS.numel()
-        rotation_S2K = rotation(token_BS.shape[1], d_head=self.spec.d_head, device=token_BS.device)
-        x_BSD = F.embedding(token_BS, self.embedding) * width**0.5
+        rotation_SP = rotation(token_BS.shape[1], d_head=self.spec.d_head, device=token_BS.device)
+        x_BSD = F.embedding(token_BS, self.embedding) * self.spec.d_model**0.5
         routings = []
         for block in self.blocks:
             x_BSD, routing = block(
                 x_BSD,
-                rotation_S2K=rotation_S2K,
+                rotation_SP=rotation_SP,
                 capacity_factor=capacity_factor,
                 group_tokens=group_tokens,
                 jitter=jitter,
             )
             if routing is not None:
                 routings.append(routing)
-        x_BSD = F.rms_norm(x_BSD, (width,), self.final_norm_scale, NORM_EPSILON)
+        x_BSD = rms_norm(x_BSD, self.final_norm_scale)
         logits_BSV = x_BSD @ (self.embedding.T if self.output is None else self.output)
         return ModelOutput(logits_BSV=logits_BSV, routings=tuple(routings))
 

@@ -131,9 +131,13 @@ def test_uniform_routing_drops_the_binomial_expectation(
 ) -> None:
     """E[dropped] = E·Σ_n P(n)·max(n - C, 0)/T with n ~ Binomial(T, 1/E), within four standard errors of 60 draws."""
     capacity = expert_capacity(num_tokens, num_experts=num_experts, capacity_factor=capacity_factor)
-    exact = num_experts / num_tokens * sum(
-        math.comb(num_tokens, n) * (num_experts - 1) ** (num_tokens - n) / num_experts**num_tokens * (n - capacity)
-        for n in range(capacity + 1, min(num_tokens, 4 * capacity) + 1)
+    exact = (
+        num_experts
+        / num_tokens
+        * sum(
+            math.comb(num_tokens, n) * (num_experts - 1) ** (num_tokens - n) / num_experts**num_tokens * (n - capacity)
+            for n in range(capacity + 1, min(num_tokens, 4 * capacity) + 1)
+        )
     )
     assert exact == pytest.approx(expected, rel=0.01)
     generator = torch.Generator().manual_seed(0)

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from switchbench.model.attention import Attention, rotation
+from switchbench.model.attention import Attention, rotate, rotation
+from switchbench.model.norm import rms_norm
 from switchbench.model.transformer import Transformer, build_model
 from switchbench.spec import RunSpec
 from tests.specs import sparse, tiny_run
@@ -88,9 +89,7 @@ def test_init_is_the_papers_truncated_normal() -> None:
 def test_one_expert_gives_the_dense_models_logits_to_the_bit() -> None:
     dense, single = build_model(tiny_run()), build_model(tiny_run(ffn=sparse(num_experts=1, capacity_factor=1.0)))
     batch = token_ids(2, 16)
-    assert torch.equal(
-        dense(batch, capacity_factor=None).logits_BSV, single(batch, capacity_factor=1.0).logits_BSV
-    )
+    assert torch.equal(dense(batch, capacity_factor=None).logits_BSV, single(batch, capacity_factor=1.0).logits_BSV)
 
 
 def test_micro_batches_of_whole_groups_change_nothing_but_rounding() -> None:
@@ -103,9 +102,7 @@ def test_micro_batches_of_whole_groups_change_nothing_but_rounding() -> None:
         return nll + 0.01 * sum(routing.aux_loss for routing in output.routings)
 
     whole = torch.autograd.grad(objective(batch), list(model.parameters()))
-    parts = torch.autograd.grad(
-        sum(objective(part) for part in batch.split(2)) / 4, list(model.parameters())
-    )
+    parts = torch.autograd.grad(sum(objective(part) for part in batch.split(2)) / 4, list(model.parameters()))
     for got, expected in zip(parts, whole, strict=True):
         torch.testing.assert_close(got, expected)
 
@@ -147,11 +144,32 @@ def normalize(x: torch.Tensor) -> torch.Tensor:
 
 
 def turn(x: torch.Tensor, position: int) -> torch.Tensor:
-    """Rotate the pairs (i, i + K/2) as complex numbers."""
-    half = len(x) // 2
-    angles = torch.tensor([position * 10_000 ** (-i / half) for i in range(half)], dtype=torch.float64)
-    rotated = torch.complex(x[:half], x[half:]) * torch.polar(torch.ones_like(angles), angles)
-    return torch.cat((rotated.real, rotated.imag))
+    """Rotate the pairs (2i, 2i + 1) by plane rotations."""
+    turned = torch.empty_like(x)
+    for i in range(0, len(x), 2):
+        angle = position * 10_000 ** (-i / len(x))
+        turned[i] = math.cos(angle) * x[i] - math.sin(angle) * x[i + 1]
+        turned[i + 1] = math.sin(angle) * x[i] + math.cos(angle) * x[i + 1]
+    return turned
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 6), (2, 3, 2, 8)])
+def test_rms_norm_equals_the_formula_in_output_and_gradients(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, *shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    scale = torch.randn(shape[-1], generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+    slow = x / (x.square().mean(dim=-1, keepdim=True) + 1e-6).sqrt() * scale
+    fast = rms_norm(x, scale)
+    torch.testing.assert_close(fast, slow)
+    expected = torch.autograd.grad((slow * weights).sum(), (x, scale))
+    torch.testing.assert_close(torch.autograd.grad((fast * weights).sum(), (x, scale)), expected)
+
+
+def test_rotation_turns_gradients_back() -> None:
+    x = torch.randn(2, 5, 3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    table = rotation(5, d_head=6, device=torch.device("cpu")).to(torch.complex128)
+    assert torch.autograd.gradcheck(lambda x: rotate(x, table), (x,))
 
 
 def test_fresh_model_predicts_about_uniformly() -> None:
