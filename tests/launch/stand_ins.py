@@ -1,0 +1,135 @@
+"""What stands in for the worker in tests of the scheduler: real processes that behave badly, or well without torch.
+
+What a run does is decided by its seed, which is the same in every configuration.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from switchbench.launch.messages import Machine, Progress, RunResult, TimingItem
+from switchbench.record import RunRecord
+from switchbench.rows import describe_run
+from switchbench.spec import ExecutionSpec, RunSpec
+from tests.factories import make_timing
+
+MACHINE_ID = "aaaa0000bbbb"
+WELL, KILLED, RAISES, SILENT, DIVERGES = range(5)
+"""Seeds, and what a run with that seed does."""
+
+
+def run(
+    connection: Connection, spec: RunSpec, execution: ExecutionSpec, sweep: str, log_path: str, cache_root: str | None
+) -> None:
+    Path(log_path).write_text("started\nthe last thing it said\n", encoding="utf-8")
+    connection.send(("progress", Progress(tokens_done=1, tokens_total=4, nll=None)))
+    match spec.seed:
+        case 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case 2:
+            raise ValueError("the run raises this on purpose")
+        case 3:
+            os._exit(0)
+    status = "diverged" if spec.seed == DIVERGES else "ok"
+    if execution.checkpoint is not None:
+        Path(execution.checkpoint).write_bytes(b"weights")
+    row = RunRecord(
+        **describe_run(spec, sweep=sweep),
+        status=status,
+        reason=None if status == "ok" else "nll is not finite",
+        nll=1.5 if status == "ok" else None,
+        machine=repr(execution.cores),
+    )
+    connection.send(("done", RunResult(runs=[row], steps=[])))
+
+
+def run_and_hang_at_exit(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    run(connection, spec, execution, **rest)
+
+
+def run_until_ended(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    connection.send(("progress", Progress(tokens_done=1, tokens_total=4, nll=2.5)))
+    time.sleep(3600)
+
+
+def run_first_seed_only(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    (run if spec.seed == 0 else run_until_ended)(connection, spec, execution, **rest)
+
+
+def run_with_results_gone(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    runs = Path(rest["log_path"]).parents[1] / "runs"
+    runs.rmdir()
+    runs.write_text("a file where the folder was", encoding="utf-8")
+    run(connection, spec, execution, **rest)
+
+
+def probe(connection: Connection, device: str) -> None:
+    connection.send(("machine", Machine(machine_id=MACHINE_ID, device="cpu", gpu_count=0)))
+
+
+def probe_and_find_no_gpu(connection: Connection, device: str) -> None:
+    connection.send(("error", f"device '{device}' was asked for, but there is no GPU here"))
+
+
+def probe_and_raise(connection: Connection, device: str) -> None:
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - the process is about to end
+    raise ImportError("no torch")
+
+
+def measure(
+    connection: Connection,
+    items: list[TimingItem],
+    execution: ExecutionSpec,
+    sweep: str,
+    log_path: str,
+    cache_root: str | None,
+) -> None:
+    records = []
+    for number, item in enumerate(items, start=1):
+        connection.send(("progress", number / len(items)))
+        has_weights = item.checkpoint is not None and Path(item.checkpoint).read_bytes() == b"weights"
+        records.append(make_timing(item.spec, step_time_s=0.01, sweep=sweep, trained_weights=has_weights))
+    connection.send(("timings", records))
+
+
+def measure_and_die(connection: Connection, items: list[TimingItem], execution: ExecutionSpec, **rest: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def facts(connection: Connection) -> None:
+    connection.send(
+        {
+            "modules": set(sys.modules),
+            "environment": dict(os.environ),
+            "pid": os.getpid(),
+            "interrupt": signal.getsignal(signal.SIGINT) == signal.SIG_IGN,
+        }
+    )
+
+
+def sleep(connection: Connection, seconds: float) -> None:
+    connection.send(os.getpid())
+    time.sleep(seconds)
+
+
+def sleep_deaf(connection: Connection, seconds: float) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sleep(connection, seconds)
+
+
+def run_and_interrupt_parent(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    if not any((Path(rest["log_path"]).parents[1] / "runs").glob("*.parquet")):
+        run(connection, spec, execution, **rest)
+        return
+    os.kill(parent.pid, signal.SIGINT)
+    time.sleep(60)
