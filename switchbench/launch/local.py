@@ -1,0 +1,301 @@
+"""Runs a plan on this machine: a process per run, on cores or a GPU of its own; a run that fails is a row, not the end.
+
+Order: the first seed of every configuration before any second seed, so that an interrupted sweep has something to
+compare; among these the longest first, so that no long run is left over at the end.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from switchbench.data.corpora import prepare_corpus
+from switchbench.errors import SwitchbenchError, UsageError
+from switchbench.launch.events import Listener, Preparing, RunEnded, RunProgressed, RunStarted, SweepStarted, Ticked
+from switchbench.launch.forkserver import describe_death, end_processes, start_process, warm_server
+from switchbench.launch.messages import Machine, RunResult
+from switchbench.launch.plan import Plan, PlannedCell, write_plan_manifest
+from switchbench.launch.slots import Slot, resolve_workers, share_out
+from switchbench.launch.timing_pass import time_untimed, weights_path
+from switchbench.record import FINAL_STATUSES
+from switchbench.rows import failed_run
+from switchbench.store import timed_configs, write_run
+
+TICK_S = 1.0
+"""Longest time without an event."""
+EXIT_PATIENCE_S = 10.0
+"""How long a process that has sent its result may take to exit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerFunctions:
+    """The functions that processes run, as ``package.module:function``; by name, since importing them imports torch."""
+
+    run: str = "switchbench.launch.worker:run_worker"
+    """Trains one run."""
+    probe: str = "switchbench.launch.worker:probe_machine"
+    """Tells the machine's facts."""
+    time: str = "switchbench.launch.worker:time_configurations"
+    """Measures step times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a sweep command did."""
+
+    ended: tuple[RunEnded, ...] = ()
+    """The runs that were started, in the order in which they ended."""
+    timed: int = 0
+    """Configurations that were timed."""
+
+    @property
+    def failed(self) -> tuple[RunEnded, ...]:
+        """The runs that left no result; the next command tries them again."""
+        return tuple(end for end in self.ended if end.status not in FINAL_STATUSES)
+
+
+@dataclass(kw_only=True)
+class _Running:
+    cell: PlannedCell
+    slot: Slot
+    process: BaseProcess
+    connection: Connection
+    log_path: Path
+    keeps_weights: bool
+    started: float = field(default_factory=time.monotonic)
+    is_silent: bool = False
+    """Whether the connection has ended."""
+    result: RunResult | None = None
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    on_event: Listener,
+    workers: int | None = None,
+    threads: int = 1,
+    device: str = "auto",
+    cache_root: Path | None = None,
+    functions: WorkerFunctions = WorkerFunctions(),
+) -> Outcome:
+    """Write the manifest, run what is missing, then time what is untimed. Starts nothing when nothing is left to do.
+
+    Args:
+        plan: The plan.
+        on_event: Told what happens.
+        workers: Runs side by side; None: as many as the cores allow, on GPUs one per GPU.
+        threads: CPU threads of each.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        cache_root: Where prepared corpora are kept; None: the default place.
+        functions: What the processes run.
+
+    Raises:
+        UsageError: there are not that many cores or GPUs, or there is no GPU.
+        ResultsFolderError: the results cannot be written; running runs were ended, and what is finished is kept.
+        CorpusError: a corpus cannot be prepared.
+        SwitchbenchError: processes cannot be started.
+        KeyboardInterrupt: Ctrl-C; running runs were ended, and what is finished is kept.
+    """
+    resolve_workers(workers, threads=threads)
+    plan.folder.create()
+    write_plan_manifest(plan)
+    if plan.is_done:
+        return Outcome()
+    with warm_server(preload=functions.run.partition(":")[0]):
+        _prepare_corpora(plan, cache_root=cache_root, on_event=on_event)
+        machine = _probe_machine(functions, device=device, on_event=on_event)
+        slots = share_out(machine, workers=workers, threads=threads)
+        ended = _Scheduler(
+            plan,
+            machine=machine,
+            slots=slots,
+            threads=threads,
+            cache_root=cache_root,
+            on_event=on_event,
+            function=functions.run,
+        ).run()
+        timed = time_untimed(
+            plan,
+            machine=machine,
+            execution=slots[0].execution(device=machine.device, threads=threads),
+            environment=slots[0].environment,
+            cache_root=cache_root,
+            on_event=on_event,
+            function=functions.time,
+        )
+    return Outcome(ended=tuple(ended), timed=timed)
+
+
+def in_starting_order(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
+    """Order runs: first seeds before second ones, then the longest first; see the module's docstring."""
+    seen: dict[str, int] = {}
+    ranks = []
+    for cell in cells:
+        config_id = cell.spec.config_id
+        ranks.append(seen.get(config_id, 0))
+        seen[config_id] = seen.get(config_id, 0) + 1
+    order = sorted(range(len(cells)), key=lambda i: (ranks[i], -cells[i].cost.trained_flops.useful))
+    return [cells[i] for i in order]
+
+
+class _Scheduler:
+    """Keeps the slots busy until every run has ended."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        machine: Machine,
+        slots: list[Slot],
+        threads: int,
+        cache_root: Path | None,
+        on_event: Listener,
+        function: str,
+    ) -> None:
+        self._sweep = plan.sweep.name
+        self._folder = plan.folder
+        self._device = machine.device
+        self._threads = threads
+        self._cache_root = cache_root
+        self._on_event = on_event
+        self._function = function
+        self._waiting = deque(in_starting_order(plan.to_run))
+        self._free = deque(slots)
+        self._running: list[_Running] = []
+        self._without_need_of_weights = timed_configs(plan.folder, machine_id=machine.machine_id) | {
+            cell.spec.config_id
+            for cell in plan.cells
+            if cell.status == "ok" and weights_path(plan.folder, cell.spec.run_id).exists()
+        }
+        """Configurations that are timed already, or have a run that keeps its weights for that."""
+
+    def run(self) -> list[RunEnded]:
+        """Run everything."""
+        ended: list[RunEnded] = []
+        if self._waiting:
+            started = SweepStarted(
+                cells=tuple(self._waiting), workers=len(self._free), threads=self._threads, device=self._device
+            )
+            self._on_event(started)
+        while self._waiting or self._running:
+            while self._waiting and self._free:
+                self._start(self._waiting.popleft(), self._free.popleft())
+            ready = self._wait()
+            for run in list(self._running):
+                if run.connection in ready:
+                    self._listen(run)
+                if run.result is not None or run.process.sentinel in ready:
+                    ended.append(self._finish(run))
+                    self._running.remove(run)
+                    self._free.append(run.slot)
+            self._on_event(Ticked())
+        return ended
+
+    def _start(self, cell: PlannedCell, slot: Slot) -> None:
+        run_id, config_id = cell.spec.run_id, cell.spec.config_id
+        keeps_weights = config_id not in self._without_need_of_weights
+        if keeps_weights:
+            self._without_need_of_weights.add(config_id)
+        checkpoint = weights_path(self._folder, run_id) if keeps_weights else None
+        log_path = self._folder.log_path(run_id)
+        process, connection = start_process(
+            self._function,
+            cell.spec,
+            slot.execution(device=self._device, threads=self._threads, checkpoint=checkpoint),
+            environment=slot.environment,
+            sweep=self._sweep,
+            log_path=str(log_path),
+            cache_root=None if self._cache_root is None else str(self._cache_root),
+        )
+        self._running.append(
+            _Running(
+                cell=cell,
+                slot=slot,
+                process=process,
+                connection=connection,
+                log_path=log_path,
+                keeps_weights=keeps_weights,
+            )
+        )
+        self._on_event(RunStarted(cell=cell))
+
+    def _wait(self) -> set[object]:
+        connections = [run.connection for run in self._running if not run.is_silent]
+        return set(wait([*connections, *(run.process.sentinel for run in self._running)], timeout=TICK_S))
+
+    def _listen(self, run: _Running) -> None:
+        try:
+            while run.result is None and run.connection.poll():
+                kind, value = run.connection.recv()
+                if kind == "done":
+                    run.result = value
+                else:
+                    self._on_event(
+                        RunProgressed(
+                            cell=run.cell,
+                            tokens_done=value.tokens_done,
+                            tokens_total=value.tokens_total,
+                            nll=value.nll,
+                        )
+                    )
+        except (EOFError, OSError):  # also a message that breaks off in the middle
+            run.is_silent = True
+
+    def _finish(self, run: _Running) -> RunEnded:
+        self._listen(run)  # a process may end right after its last message
+        run.process.join(EXIT_PATIENCE_S)
+        end_processes([run.process])
+        if run.result is None:
+            status, reason = describe_death(run.process.exitcode, log_path=run.log_path)
+            row = failed_run(run.cell.spec, sweep=self._sweep, status=status, reason=reason)
+            run.result = RunResult(runs=[row], steps=[])
+        write_run(self._folder, runs=run.result.runs, steps=run.result.steps, spec=run.cell.spec)
+        end = next(row for row in run.result.runs if row.parent_run_id is None)
+        if run.keeps_weights and end.status != "ok":
+            self._without_need_of_weights.discard(run.cell.spec.config_id)  # the next seed keeps its own
+            weights_path(self._folder, run.cell.spec.run_id).unlink(missing_ok=True)
+        run.connection.close()
+        event = RunEnded(
+            cell=run.cell,
+            status=end.status,
+            reason=end.reason,
+            nll=end.nll,
+            seconds=time.monotonic() - run.started,
+            log_path=str(run.log_path),
+        )
+        self._on_event(event)
+        return event
+
+
+def _prepare_corpora(plan: Plan, *, cache_root: Path | None, on_event: Listener) -> None:
+    wanted = {cell.spec.data_fingerprint: cell.spec.data for cell in plan.cells}
+    for data in wanted.values():
+        prepare_corpus(
+            data,
+            cache_root=cache_root,
+            progress=lambda what, fraction: on_event(Preparing(what=what, fraction=fraction)),
+        )
+
+
+def _probe_machine(functions: WorkerFunctions, *, device: str, on_event: Listener) -> Machine:
+    process, connection = start_process(functions.probe, device)
+    try:
+        while not connection.poll(TICK_S):
+            on_event(Preparing(what="starting PyTorch"))
+        kind, value = connection.recv()
+    except (EOFError, OSError):
+        process.join(EXIT_PATIENCE_S)
+        _, reason = describe_death(process.exitcode)
+        raise SwitchbenchError(
+            f"PyTorch could not be started: the first process {reason}; what it said stands above. Nothing was run."
+        ) from None
+    finally:
+        connection.close()
+    process.join(EXIT_PATIENCE_S)
+    if kind == "error":
+        raise UsageError(value)
+    assert isinstance(value, Machine)
+    return value

@@ -1,0 +1,244 @@
+"""The costed plan of a sweep: what will run and why, and what it takes, by arithmetic before anything is started."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from switchbench.cost import Cost, cost_of
+from switchbench.data.corpora import identify_corpus
+from switchbench.record import FINAL_STATUSES
+from switchbench.spec import RunSpec
+from switchbench.store import (
+    Manifest,
+    ManifestCell,
+    SweepFolder,
+    UnreadableFile,
+    read_statuses,
+    timed_configs,
+    write_manifest,
+)
+from switchbench.sweep import Cell, Sweep, load_sweep
+
+Action = Literal["run", "retry", "skip"]
+
+PLAN_SCHEMA = 1
+"""Version of the plan's JSON object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCell:
+    """One run of a sweep, what will be done about it, and what it takes."""
+
+    cell: Cell
+    """The run, with its role and its swept settings."""
+    status: str | None
+    """How it ended before; None: it has not run yet."""
+    action: Action
+    """``run`` (missing), ``retry`` (failed before) or ``skip`` (its result is there)."""
+    reason: str
+    """Why, in words."""
+    cost: Cost
+    """Parameters and FLOPs."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run."""
+        return self.cell.spec
+
+    @property
+    def label(self) -> str:
+        """The run in words: role, swept settings, seed."""
+        return f"{describe_cell(self.cell)}, seed {self.spec.seed}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the plan's entry as it stands in ``cells`` of the JSON object."""
+        return {
+            "run_id": self.spec.run_id,
+            "config_id": self.spec.config_id,
+            "settings": self.cell.settings,
+            "role": self.cell.role,
+            "twin_of": list(self.cell.twin_of),
+            "seed": self.spec.seed,
+            "action": self.action,
+            "reason": self.reason,
+            "params_total": self.cost.parameters.total,
+            "params_active": self.cost.parameters.active,
+            "useful_train_flops": self.cost.trained_flops.useful,
+            "executed_train_flops": self.cost.trained_flops.executed,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a sweep command will do."""
+
+    sweep: Sweep
+    """The sweep."""
+    folder: SweepFolder
+    """Where its results are kept."""
+    cells: tuple[PlannedCell, ...]
+    """All runs, in the order of the sweep."""
+    untimed: tuple[str, ...]
+    """Configurations (config_ids) that no machine has timed yet."""
+    unreadable: tuple[UnreadableFile, ...]
+    """Result files that cannot be read; their runs are missing."""
+
+    @property
+    def to_run(self) -> tuple[PlannedCell, ...]:
+        """The runs that will be started."""
+        return tuple(cell for cell in self.cells if cell.action != "skip")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.to_run and not self.untimed
+
+    def totals(self) -> dict[str, Any]:
+        """Sum up: numbers of cells by action, and the training FLOPs of all cells and of those that will run."""
+        actions = [cell.action for cell in self.cells]
+        return {
+            "cells": len(self.cells),
+            "run": actions.count("run"),
+            "retry": actions.count("retry"),
+            "skip": actions.count("skip"),
+            "configurations": len({cell.spec.config_id for cell in self.cells}),
+            "untimed_configurations": len(self.untimed),
+            "useful_train_flops": sum(cell.cost.trained_flops.useful for cell in self.cells),
+            "executed_train_flops": sum(cell.cost.trained_flops.executed for cell in self.cells),
+            "useful_train_flops_to_run": sum(cell.cost.trained_flops.useful for cell in self.to_run),
+            "executed_train_flops_to_run": sum(cell.cost.trained_flops.executed for cell in self.to_run),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the whole plan as one JSON object."""
+        return {
+            "schema_version": PLAN_SCHEMA,
+            "sweep": self.sweep.name,
+            "results": str(self.folder.path),
+            "cells": [cell.as_json() for cell in self.cells],
+            "totals": self.totals(),
+        }
+
+
+def expand_sweep(path: Path | str, *, overrides: Sequence[str] = ()) -> Sweep:
+    """Read a sweep file and expand it into runs: grid, seeds and generated dense twins, fully resolved.
+
+    Args:
+        path: The sweep file.
+        overrides: ``KEY=VALUE`` with paths from the file's root, as on the command line.
+
+    Raises:
+        SweepFileError: the file has problems; all of them are listed.
+        CorpusError: a corpus cannot be found or read.
+    """
+    return load_sweep(Path(path), overrides=overrides, identify=identify_corpus)
+
+
+def make_plan(sweep: Sweep, *, folder: SweepFolder) -> Plan:
+    """Compare a sweep with the results that are there, and decide for every run whether it is started.
+
+    Final results (``ok``, ``diverged``, ``oom``) are kept. Failures of the execution (``killed``, ``crashed``,
+    ``timeout``) are tried again: once per command, since what felled a run is often still there a second later.
+
+    Args:
+        sweep: The expanded sweep.
+        folder: Where its results are kept; need not exist.
+    """
+    statuses, unreadable = read_statuses(folder)
+    broken = {file.path.stem for file in unreadable}
+    cells: dict[str, PlannedCell] = {}
+    for cell in sweep.cells:
+        run_id = cell.spec.run_id
+        if run_id in cells:  # the same run from two places of the sweep, such as the twin of two configurations
+            continue
+        action, reason = _decide(statuses.get(run_id), is_broken=run_id in broken)
+        cells[run_id] = PlannedCell(
+            cell=cell, status=statuses.get(run_id), action=action, reason=reason, cost=cost_of(cell.spec)
+        )
+    timed = timed_configs(folder)
+    expected = {c.spec.config_id: None for c in cells.values() if c.status == "ok" or c.action != "skip"}
+    return Plan(
+        sweep=sweep,
+        folder=folder,
+        cells=tuple(cells.values()),
+        untimed=tuple(config_id for config_id in expected if config_id not in timed),
+        unreadable=tuple(unreadable),
+    )
+
+
+def write_plan_manifest(plan: Plan) -> None:
+    """Write the manifest: the expanded cells with their roles, so that nothing else needs the sweep file again.
+
+    Args:
+        plan: The plan.
+
+    Raises:
+        ResultsFolderError: the manifest cannot be written.
+    """
+    cells = [
+        ManifestCell(
+            run_id=planned.spec.run_id,
+            config_id=planned.spec.config_id,
+            seed=planned.spec.seed,
+            role=planned.cell.role,
+            twin_of=list(planned.cell.twin_of),
+            settings=planned.cell.settings,
+            spec=planned.spec.model_dump(mode="json"),
+        )
+        for planned in plan.cells
+    ]
+    sweep = plan.sweep
+    write_manifest(
+        plan.folder,
+        Manifest(
+            sweep=sweep.name,
+            question=sweep.question,
+            file=sweep.file,
+            command=command_line(),
+            axes=list(sweep.axes),
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            cells=cells,
+        ),
+    )
+
+
+def command_line() -> str:
+    """Give the command that was typed, quoted so that it can be pasted."""
+    return shlex.join(["switchbench", *sys.argv[1:]])
+
+
+def describe_cell(cell: Cell) -> str:
+    """Put a configuration into words: ``16 experts, capacity 2`` or ``dense``, and what else is swept.
+
+    Args:
+        cell: A cell of the sweep.
+    """
+    settings = {path.rpartition(".")[2]: value for path, value in cell.settings.items()}
+    settings.pop("seed", None)
+    settings.pop("kind", None)
+    words = ["dense" if cell.role == "dense" else "sparse"]
+    for name, value in settings.items():
+        match name:
+            case "num_experts":
+                words.append("1 expert" if value == 1 else f"{value} experts")
+            case "capacity_factor":
+                words.append("dropless" if value is None else f"capacity {value:g}")
+            case _:
+                words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+    if len(words) > 1 and "num_experts" in settings:
+        words.pop(0)  # only a sparse model has experts
+    return ", ".join(words)
+
+
+def _decide(status: str | None, *, is_broken: bool) -> tuple[Action, str]:
+    if is_broken:
+        return "run", "its result file cannot be read"
+    if status is None:
+        return "run", "no result yet"
+    if status in FINAL_STATUSES:
+        return "skip", {"ok": "done", "diverged": "diverged: a result", "oom": "out of memory: final"}[status]
+    return "retry", f"{status} before"

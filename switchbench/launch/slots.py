@@ -1,0 +1,107 @@
+"""Which cores and GPUs a run has for itself: shares of the machine that do not overlap."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from switchbench.errors import UsageError
+from switchbench.launch.messages import Machine
+from switchbench.spec import ExecutionSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """What one run has for itself."""
+
+    cores: tuple[int, ...]
+    """Cores it is pinned to; empty: pinning is not supported here."""
+    gpu: str | None
+    """The GPU it sees, as in CUDA_VISIBLE_DEVICES; None: what the parent sees."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of the run's process."""
+        return {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
+
+    def execution(self, *, device: str, threads: int, checkpoint: Path | None = None) -> ExecutionSpec:
+        """Say how a run is executed here.
+
+        Args:
+            device: ``cpu`` or ``cuda``.
+            threads: CPU threads.
+            checkpoint: File that takes the final weights; None: they are not kept.
+        """
+        return ExecutionSpec(
+            device="cuda" if device == "cuda" else "cpu",
+            threads=threads,
+            cores=self.cores,
+            checkpoint=None if checkpoint is None else str(checkpoint),
+        )
+
+
+def usable_cores() -> tuple[int, ...]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def resolve_workers(workers: int | None, *, threads: int) -> int:
+    """Check the numbers of runs side by side and of threads against the cores, and fill in the default.
+
+    Args:
+        workers: Runs side by side; None: cores // threads.
+        threads: CPU threads of each.
+
+    Raises:
+        UsageError: one of them is below 1, or together they need more cores than there are.
+    """
+    cores = len(usable_cores())
+    if threads < 1:
+        raise UsageError(f"--threads must be at least 1, got {threads}")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers must be at least 1, got {workers}")
+    if threads > cores:
+        raise UsageError(f"--threads {threads} is more than can be used here: {_cores(cores)}")
+    if workers is not None and workers * threads > cores:
+        raise UsageError(
+            f"--workers {workers} with --threads {threads} needs {workers * threads} cores, and every run has its own: "
+            f"{_cores(cores)} can be used here, so at most --workers {cores // threads}"
+        )
+    return cores // threads if workers is None else workers
+
+
+def share_out(machine: Machine, *, workers: int | None, threads: int) -> list[Slot]:
+    """Share cores and GPUs out, without overlap: a slot for each run side by side.
+
+    Args:
+        machine: The machine.
+        workers: Number of slots; None: as many as there are shares.
+        threads: CPU threads of each.
+
+    Raises:
+        UsageError: there are fewer cores or GPUs than slots.
+    """
+    cores = usable_cores()
+    can_pin = hasattr(os, "sched_setaffinity")
+    count = resolve_workers(workers, threads=threads)
+    if machine.device == "cuda":
+        if workers is not None and workers > machine.gpu_count:
+            raise UsageError(f"--workers {workers}: every run has its own GPU, and there are {machine.gpu_count}")
+        count = min(count, machine.gpu_count)
+    gpus = _visible_gpus(machine) if machine.device == "cuda" else [None] * count
+    # A GPU's driver has threads of its own: there a run gets its whole share of the cores.
+    width = len(cores) // count if machine.device == "cuda" else threads
+    return [
+        Slot(cores=cores[index * width : (index + 1) * width] if can_pin else (), gpu=gpus[index])
+        for index in range(count)
+    ]
+
+
+def _visible_gpus(machine: Machine) -> list[str | None]:
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return [*named] or [str(index) for index in range(machine.gpu_count)]
+
+
+def _cores(count: int) -> str:
+    return f"{count} core" if count == 1 else f"{count} cores"

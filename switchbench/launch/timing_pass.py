@@ -1,0 +1,146 @@
+"""The exclusive timing pass: after the runs, every configuration is timed alone on the machine, with trained weights.
+
+Exclusive means: one process, and a lock that the timing passes of all sweeps on this machine share. A configuration is
+timed with the weights of its first seed that ended well and kept them; they are deleted once the timing is stored.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from switchbench.launch.events import Listener, Preparing, Ticked, TimingEnded, TimingProgressed, Warned
+from switchbench.launch.forkserver import describe_death, end_processes, start_process
+from switchbench.launch.messages import Machine, TimingItem
+from switchbench.launch.plan import Plan
+from switchbench.record import TimingRecord
+from switchbench.spec import ExecutionSpec
+from switchbench.store import SweepFolder, read_statuses, timed_configs, write_timing
+
+TICK_S = 1.0
+"""Longest time without an event."""
+EXIT_PATIENCE_S = 10.0
+"""How long the process may take to exit once it has sent its result."""
+
+
+def time_untimed(
+    plan: Plan,
+    *,
+    machine: Machine,
+    execution: ExecutionSpec,
+    environment: Mapping[str, str],
+    cache_root: Path | None,
+    on_event: Listener,
+    function: str,
+) -> int:
+    """Time the configurations that have a run that ended well and no timing on this machine.
+
+    Args:
+        plan: The plan whose runs have ended.
+        machine: The machine.
+        execution: Device, threads and cores, as in the runs.
+        environment: Variables of the process.
+        cache_root: Where prepared corpora are kept; None: the default place.
+        on_event: Told what happens.
+        function: What the process runs, as ``package.module:function``.
+
+    Returns:
+        The number of configurations that were timed. When the process dies it is fewer than there were; that is told
+        as a warning, and the next command tries again.
+
+    Raises:
+        ResultsFolderError: a timing cannot be written.
+    """
+    items = choose_items(plan, machine_id=machine.machine_id)
+    if not items:
+        return 0
+    log_path = plan.folder.log_path("timing")
+    with _alone_on_machine(on_event):
+        on_event(TimingProgressed(configurations=len(items), fraction=0.0))
+        process, connection = start_process(
+            function,
+            items,
+            execution,
+            environment=environment,
+            sweep=plan.sweep.name,
+            log_path=str(log_path),
+            cache_root=None if cache_root is None else str(cache_root),
+        )
+        records: list[TimingRecord] | None = None
+        try:
+            while records is None:
+                if not connection.poll(TICK_S):
+                    on_event(Ticked())
+                    continue
+                kind, value = connection.recv()
+                if kind == "timings":
+                    records = value
+                else:
+                    on_event(TimingProgressed(configurations=len(items), fraction=value))
+        except (EOFError, OSError):  # the process has ended
+            pass
+        process.join(EXIT_PATIENCE_S)
+        end_processes([process])
+        connection.close()
+    if records is None:
+        _, reason = describe_death(process.exitcode, log_path=log_path)
+        on_event(Warned(text=f"the step times were not measured: the process {reason}. Log: {log_path}"))
+        return 0
+    for record in records:
+        write_timing(plan.folder, record)
+    _delete_weights(plan.folder, plan=plan, config_ids={record.config_id for record in records})
+    on_event(TimingEnded(configurations=len(records)))
+    return len(records)
+
+
+def choose_items(plan: Plan, *, machine_id: str) -> list[TimingItem]:
+    """Choose what to time: a run for every configuration that ended well and is not timed on this machine.
+
+    Args:
+        plan: The plan.
+        machine_id: This machine.
+    """
+    statuses, _ = read_statuses(plan.folder)
+    timed = timed_configs(plan.folder, machine_id=machine_id)
+    chosen: dict[str, TimingItem] = {}
+    for cell in plan.cells:
+        run_id, config_id = cell.spec.run_id, cell.spec.config_id
+        if config_id in timed or statuses.get(run_id) != "ok":
+            continue
+        weights = weights_path(plan.folder, run_id)
+        has_weights = weights.exists()
+        if config_id not in chosen or (has_weights and chosen[config_id].checkpoint is None):
+            checkpoint = str(weights) if has_weights else None
+            chosen[config_id] = TimingItem(spec=cell.spec, run_id=run_id, checkpoint=checkpoint)
+    return list(chosen.values())
+
+
+def weights_path(folder: SweepFolder, run_id: str) -> Path:
+    """Where a run keeps its final weights for the timing pass."""
+    return folder.checkpoints / f"{run_id}.safetensors"
+
+
+def _delete_weights(folder: SweepFolder, *, plan: Plan, config_ids: set[str]) -> None:
+    for cell in plan.cells:
+        if cell.spec.config_id in config_ids:
+            weights_path(folder, cell.spec.run_id).unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone_on_machine(on_event: Listener) -> Iterator[None]:
+    lock = FileLock(Path(tempfile.gettempdir()) / "switchbench-timing.lock", mode=0o666)
+    try:
+        while True:
+            try:
+                lock.acquire(timeout=TICK_S)
+                break
+            except Timeout:
+                on_event(Preparing(what="waiting for another sweep's timing pass"))
+    except OSError as error:  # such as another user's file, which some systems protect in a shared folder
+        on_event(Warned(text=f"timing without the machine-wide lock {lock.lock_file}: {error.strerror or error}"))
+    try:
+        yield
+    finally:
+        lock.release()

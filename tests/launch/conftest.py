@@ -1,0 +1,52 @@
+"""A small sweep on a small corpus, and its plan."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from switchbench.launch.events import Event, Listener
+from switchbench.launch.local import Outcome, WorkerFunctions, run_plan
+from switchbench.launch.plan import Plan, expand_sweep, make_plan
+from switchbench.store import SweepFolder
+from tests.launch.text import write_sweep
+
+FUNCTIONS = WorkerFunctions(
+    run="tests.launch.stand_ins:run", probe="tests.launch.stand_ins:probe", time="tests.launch.stand_ins:measure"
+)
+
+
+@pytest.fixture
+def plan_of(tmp_path: Path) -> Callable[..., Plan]:
+    """Plans the small sweep: two sparse configurations and their dense twin, with the seeds given."""
+
+    def plan_of(*, seeds: list[int]) -> Plan:
+        file = tmp_path / "small.yaml"
+        if not file.exists():
+            write_sweep(file, corpus=tmp_path / "corpus")
+        sweep = expand_sweep(file, overrides=[f"sweep.seeds={seeds}"])
+        return make_plan(sweep, folder=SweepFolder(tmp_path / "results" / sweep.name))
+
+    return plan_of
+
+
+@pytest.fixture
+def heard() -> list[Event]:
+    """The events of a sweep."""
+    return []
+
+
+@pytest.fixture
+def run_it(tmp_path: Path, heard: list[Event]) -> Callable[..., Outcome]:
+    """Runs a plan with stand-ins for the worker's functions."""
+
+    def run_it(
+        plan: Plan,
+        *,
+        functions: WorkerFunctions = FUNCTIONS,
+        workers: int | None = None,
+        on_event: Listener = heard.append,
+    ) -> Outcome:
+        return run_plan(plan, on_event=on_event, workers=workers, cache_root=tmp_path / "cache", functions=functions)
+
+    return run_it

@@ -1,0 +1,128 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from switchbench.cost import cost_of
+from switchbench.launch.plan import Plan, describe_cell, make_plan, write_plan_manifest
+from switchbench.record import RunRecord
+from switchbench.rows import describe_run
+from switchbench.store import read_manifest, write_run, write_timing
+from switchbench.sweep import Cell
+from tests.factories import make_spec, make_timing
+
+PlanOf = Callable[..., Plan]
+
+
+def give_result(plan: Plan, index: int, *, status: str) -> None:
+    plan.folder.create()
+    spec = plan.cells[index].spec
+    row = RunRecord(**describe_run(spec, sweep=plan.sweep.name), status=status, reason=None)
+    write_run(plan.folder, runs=[row], steps=[], spec=spec)
+
+
+def test_a_new_sweep_runs_everything_and_touches_nothing(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan = plan_of(seeds=[0, 1])
+    assert [cell.action for cell in plan.cells] == ["run"] * 6
+    assert len(plan.untimed) == 3
+    assert not plan.is_done
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "reason"),
+    [
+        ("ok", "skip", "done"),
+        ("diverged", "skip", "diverged: a result"),
+        ("oom", "skip", "out of memory: final"),
+        ("killed", "retry", "killed before"),
+        ("crashed", "retry", "crashed before"),
+        ("timeout", "retry", "timeout before"),
+    ],
+)
+def test_what_is_final_and_what_is_tried_again(plan_of: PlanOf, status: str, action: str, reason: str) -> None:
+    plan = plan_of(seeds=[0, 1])
+    give_result(plan, 1, status=status)
+    again = make_plan(plan.sweep, folder=plan.folder)
+    assert (again.cells[1].action, again.cells[1].reason) == (action, reason)
+    assert {cell.action for i, cell in enumerate(again.cells) if i != 1} == {"run"}
+
+
+def test_a_corrupt_result_is_named_and_run_again(plan_of: PlanOf) -> None:
+    plan = plan_of(seeds=[0])
+    give_result(plan, 0, status="ok")
+    path = plan.folder.runs / f"{plan.cells[0].spec.run_id}.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    again = make_plan(plan.sweep, folder=plan.folder)
+    assert again.cells[0].action == "run"
+    assert again.cells[0].reason == "its result file cannot be read"
+    assert [file.path for file in again.unreadable] == [path]
+
+
+def test_a_sweep_is_done_when_all_runs_are_and_all_that_ended_well_are_timed(plan_of: PlanOf) -> None:
+    plan = plan_of(seeds=[0])
+    for index, status in enumerate(("ok", "diverged", "ok")):
+        give_result(plan, index, status=status)
+    again = make_plan(plan.sweep, folder=plan.folder)
+    assert not again.to_run
+    assert again.untimed == (plan.cells[0].spec.config_id, plan.cells[2].spec.config_id)
+    for index in (0, 2):
+        write_timing(plan.folder, make_timing(plan.cells[index].spec, step_time_s=0.1, sweep=plan.sweep.name))
+    assert make_plan(plan.sweep, folder=plan.folder).is_done
+
+
+def test_the_json_object_adds_up(plan_of: PlanOf) -> None:
+    plan = plan_of(seeds=[0, 1])
+    give_result(plan, 0, status="ok")
+    content = json.loads(json.dumps(make_plan(plan.sweep, folder=plan.folder).as_json()))
+    cells, totals = content["cells"], content["totals"]
+    assert totals["cells"] == len(cells) == 6
+    assert (totals["run"], totals["retry"], totals["skip"]) == (5, 0, 1)
+    assert totals["useful_train_flops"] == sum(cell["useful_train_flops"] for cell in cells)
+    to_run = [cell for cell in cells if cell["action"] != "skip"]
+    assert totals["useful_train_flops_to_run"] == sum(cell["useful_train_flops"] for cell in to_run)
+    assert len({cell["run_id"] for cell in cells}) == 6
+
+
+def test_a_cells_numbers_are_those_of_its_specification(plan_of: PlanOf) -> None:
+    cell = plan_of(seeds=[3]).cells[0]
+    entry, cost = cell.as_json(), cost_of(cell.spec)
+    assert entry["settings"] == {"model.ffn.num_experts": 2, "seed": 3}
+    assert entry["params_total"] == cost.parameters.total > entry["params_active"] == cost.parameters.active
+    # All steps that are computed, cooldowns included; nothing is dropped in a bound, and nothing is padded.
+    assert entry["useful_train_flops"] == cost.trained_flops.useful > cost.train_flops.useful
+    assert entry["executed_train_flops"] == entry["useful_train_flops"]
+
+
+def test_the_manifest_holds_the_cells(plan_of: PlanOf) -> None:
+    plan = plan_of(seeds=[0, 1])
+    plan.folder.create()
+    write_plan_manifest(plan)
+    manifest = read_manifest(plan.folder)
+    assert [cell.run_id for cell in manifest.cells] == [cell.spec.run_id for cell in plan.cells]
+    sparse = {cell.config_id for cell in manifest.cells if cell.role == "sparse"}
+    (dense,) = {cell.twin_of for cell in manifest.cells if cell.role == "dense"}
+    assert set(dense) == sparse
+    assert manifest.command.startswith("switchbench ")
+    assert (manifest.sweep, manifest.question) == ("small", "Does the scheduler keep its word?")
+
+
+@pytest.mark.parametrize(
+    ("settings", "role", "words"),
+    [
+        (
+            {"model.ffn.num_experts": 16, "model.ffn.capacity_factor": 2.0, "seed": 1},
+            "sparse",
+            "16 experts, capacity 2",
+        ),
+        ({"model.ffn.capacity_factor": None, "seed": 1}, "sparse", "sparse, dropless"),
+        ({"model.ffn.num_experts": 1}, "sparse", "1 expert"),
+        ({"train.learning_rate": 0.005, "seed": 1}, "dense", "dense, learning_rate 0.005"),
+        ({"model.ffn.kind": "dense", "model.size": "xs"}, "dense", "dense, size xs"),
+        ({"train.anneal_at": [0.5, 1.0]}, "dense", "dense, anneal_at [0.5, 1.0]"),
+    ],
+)
+def test_cells_in_words(settings: dict[str, Any], role: Any, words: str) -> None:
+    assert describe_cell(Cell(spec=make_spec(), role=role, twin_of=(), settings=settings)) == words
