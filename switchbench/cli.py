@@ -1,0 +1,171 @@
+"""The command line: parse, call, print. Answers go to stdout; progress, warnings and errors to stderr.
+
+Exit codes: 0 done (also: nothing to do), 1 internal error, 2 bad usage or configuration, 3 the sweep ended with failed
+runs, 4 nothing usable to report, 130 interrupted. Everything heavy is imported inside the commands.
+"""
+
+import json
+import shlex
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal, TextIO
+
+import typer
+
+from switchbench import __version__
+from switchbench.errors import SweepFileError, SwitchbenchError
+
+EXIT_INTERNAL_ERROR = 1
+EXIT_FAILED_RUNS = 3
+EXIT_INTERRUPTED = 130
+DEFAULT_RESULTS = Path("results")
+
+app = typer.Typer(
+    name="switchbench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: drawing it with rich would more than double the time it takes
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; every error of ours ends in a plain message and its exit code."""
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except SwitchbenchError as error:
+        # The problems of a sweep file start with file:line:column, which editors and terminals find if it stands first.
+        print(error if isinstance(error, SweepFileError) else f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        traceback.print_exc()
+        print(
+            f"internal error: {type(error).__name__}; the lines above say where. This is a fault of switchbench "
+            f"{__version__}: please report it with these lines.",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_INTERNAL_ERROR)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"switchbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Does a sparse (Switch) Transformer beat a dense one, for your budget, your data and your machine?"""
+
+
+@app.command(short_help="Train what a sweep file asks for and what is still missing.")
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The sweep file (YAML).", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings by their path in the file, such as base.train.tokens=3e5 or sweep.seeds=[0].",
+            show_default=False,
+        ),
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder that holds the results of all sweeps.")
+    ] = DEFAULT_RESULTS,
+    workers: Annotated[
+        int | None, typer.Option(help="Runs side by side. Default: cores // threads; one per GPU.", show_default=False)
+    ] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads, and cores of its own, of each run.")] = 1,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run; auto: on GPUs if there are any.")
+    ] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; start nothing, write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
+) -> None:
+    """Train what a sweep file asks for and what is still missing, then time every configuration alone.
+
+    The same command again runs only what is missing or failed. Runs that fail are recorded and listed, and the others
+    go on; the exit code is then 3.
+    """
+    from switchbench.launch.display import watching
+    from switchbench.launch.local import run_plan
+    from switchbench.launch.plan import expand_sweep, make_plan
+    from switchbench.launch.slots import resolve_workers
+    from switchbench.launch.summary import closing_lines, failure_lines, interrupted_lines, print_plan, summary_json
+    from switchbench.store import SweepFolder
+
+    resolve_workers(workers, threads=threads)
+    expanded = expand_sweep(file, overrides=overrides or ())
+    plan = make_plan(expanded, folder=SweepFolder(results / expanded.name))
+    for unreadable in plan.unreadable:
+        print(f"warning: {unreadable}", file=sys.stderr)
+    if dry_run:
+        if as_json:
+            _print_json(plan.as_json())
+        else:
+            print_plan(plan, file=sys.stdout)
+        return
+    try:
+        with watching() as on_event:
+            outcome = run_plan(plan, on_event=on_event, workers=workers, threads=threads, device=device)
+    except KeyboardInterrupt:
+        _print_lines(interrupted_lines(plan), file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    _print_lines(failure_lines(outcome), file=sys.stderr)
+    if as_json:
+        _print_json(summary_json(plan, outcome=outcome))
+    else:
+        report = ["switchbench", "report", *([] if results == DEFAULT_RESULTS else [str(results)])]
+        _print_lines(
+            closing_lines(plan, outcome=outcome, report_command=shlex.join([*report, "--sweep", expanded.name])),
+            file=sys.stdout,
+        )
+    if outcome.failed:
+        raise typer.Exit(EXIT_FAILED_RUNS)
+
+
+@app.command(short_help="Draw the tables that contrast dense and sparse.")
+def report(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="Folder with the results of sweeps, or of one sweep.")
+    ] = DEFAULT_RESULTS,
+    sweep: Annotated[str | None, typer.Option(metavar="NAME", help="Only this sweep.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
+) -> None:
+    """Draw the tables: dense against sparse head to head, what each costs, and what capacity buys."""
+    from switchbench.report import build_report, print_report, report_json
+
+    built = build_report(results, sweep=sweep)
+    if as_json:
+        _print_json(report_json(built))
+    else:
+        print_report(built, file=sys.stdout)
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _print_lines(lines: list[str], *, file: TextIO) -> None:
+    for line in lines:
+        print(line, file=file)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a Python warning as one line, without the place in our source."""
+    print(f"warning: {message}", file=sys.stderr if file is None else file)

@@ -1,0 +1,284 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from switchbench import __version__, cli
+from switchbench.launch import local, plan
+from switchbench.launch.local import WorkerFunctions
+from switchbench.store import SweepFolder, read_runs, read_statuses, read_timings
+from tests.launch.conftest import FUNCTIONS
+from tests.launch.text import write_sweep
+
+HEAVY = {"torch", "pandas", "pyarrow", "scipy", "pydantic", "numpy", "rich.table"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a sweep file, which is where commands run; the workers are stand-ins."""
+    write_sweep(tmp_path / "small.yaml", corpus=tmp_path / "corpus")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWITCHBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(local.run_plan.__kwdefaults__, "functions", FUNCTIONS)
+    return tmp_path
+
+
+@pytest.fixture
+def command(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in this process."""
+
+    def command(*words: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["switchbench", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return Answer(int(ended.value.code or 0), out, err)
+
+    return command
+
+
+def modules_after(*words: str) -> tuple[int, set[str]]:
+    """Run a command in a fresh process: its exit code, and all modules that it imported."""
+    script = (
+        "import sys\n"
+        "from switchbench.cli import main\n"
+        f"sys.argv = ['switchbench', *{words!r}]\n"
+        "try:\n    main()\nfinally:\n    print(*sys.modules, file=sys.stderr)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    return ended.returncode, set(ended.stderr.split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    for words, allowed in ((("--help",), set()), (("--version",), set()), (("sweep", "--help"), {"pydantic"})):
+        code, modules = modules_after(*words)  # Typer looks into pydantic where a command has options of its own
+        assert code == 0
+        assert "typer" in modules
+        assert not (modules & HEAVY) - allowed
+
+
+def test_version(command: Command) -> None:
+    assert command("--version") == Answer(0, f"switchbench {__version__}\n", "")
+
+
+def test_the_plan_is_printed_and_nothing_is_touched(command: Command, place: Path) -> None:
+    before = sorted(place.iterdir())
+    answer = command("sweep", "small.yaml", "--dry-run")
+    assert (answer.code, answer.err) == (0, "")
+    rows = [line for line in answer.out.splitlines() if re.search(r"\b0-3\b", line)]
+    assert len(rows) == 3  # one per configuration: its four seeds share their fate
+    assert rows[0].split()[:3] == ["2", "experts", "0-3"]
+    assert "12 runs of 3 configurations: 12 to run" in answer.out
+    assert sorted(place.iterdir()) == before
+
+
+def test_the_plan_as_json_is_alone_on_stdout(command: Command) -> None:
+    answer = command("sweep", "small.yaml", "sweep.seeds=[7]", "--dry-run", "--json")
+    content = json.loads(answer.out)
+    assert answer.code == 0
+    assert [cell["seed"] for cell in content["cells"]] == [7, 7, 7]
+    expected = {"run_id", "settings", "action", "reason", "params_total", "params_active"}
+    assert expected | {"useful_train_flops", "executed_train_flops"} <= set(content["cells"][0])
+    assert content["totals"]["cells"] == 3
+
+
+@pytest.mark.parametrize("columns", ["40", "120"])
+def test_the_plan_fits_the_terminal(command: Command, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    answer = command("sweep", "small.yaml", "--dry-run")
+    assert max(map(len, answer.out.splitlines())) <= int(columns)
+    assert "2 experts" in answer.out
+
+
+def test_a_sweep_and_its_second_time(command: Command) -> None:
+    first = command("sweep", "small.yaml", "sweep.seeds=[0]")
+    assert first.code == 0
+    assert first.out.splitlines() == [
+        "3 runs started, 0 failed, 3 timed.",
+        "Results: results/small",
+        "Tables:  switchbench report --sweep small",
+    ]
+    lines = first.err.splitlines()
+    assert sum("] started  " in line for line in lines) == sum("] done     " in line for line in lines) == 3
+    again = command("sweep", "small.yaml", "sweep.seeds=[0]")
+    assert (again.code, again.err) == (0, "")
+    assert again.out.startswith("Nothing to do: 3 runs done before.\n")
+
+
+def test_when_nothing_is_to_do_no_torch_is_imported_and_nothing_started(command: Command) -> None:
+    command("sweep", "small.yaml", "sweep.seeds=[0]")
+    code, modules = modules_after("sweep", "small.yaml", "sweep.seeds=[0]")
+    assert code == 0
+    assert "switchbench.launch.local" in modules
+    assert not modules & {"torch", "pandas", "scipy", "switchbench.launch.worker"}
+    assert "multiprocessing.popen_forkserver" not in modules  # imported by the first process that is started
+
+
+def test_failed_runs_are_listed_and_the_exit_code_says_so(command: Command, place: Path) -> None:
+    answer = command("sweep", "small.yaml", "--json")  # seeds 1, 2 and 3 fail: see the stand-ins
+    assert answer.code == 3
+    content = json.loads(answer.out)
+    assert content["schema_version"] == 1
+    assert content["counts"] == {
+        "runs": 12, "started": 12, "failed": 9, "timed": 3,
+        "ok": 3, "diverged": 0, "oom": 0, "killed": 3, "crashed": 6, "timeout": 0,
+    }  # fmt: skip
+    statuses, _ = read_statuses(SweepFolder(place / "results" / "small"))
+    assert {run["run_id"]: run["status"] for run in content["runs"]} == statuses
+    listing = answer.err[answer.err.index("9 runs failed; the same command tries them again:") :].splitlines()
+    assert len(listing) == 1 + 2 * 9
+    for reason, log in zip(listing[1::2], listing[2::2], strict=True):
+        assert re.search(r"\): (killed: killed by SIGKILL|crashed: ended without a result)", reason)
+        assert Path(log.removeprefix("    log: ")).is_file()
+    assert not any(line.startswith("{") for line in answer.err.splitlines())
+
+
+def test_results_elsewhere(command: Command, place: Path) -> None:
+    answer = command("sweep", "small.yaml", "sweep.seeds=[0]", "--results", "my results/ä")
+    assert answer.code == 0
+    assert "Tables:  switchbench report 'my results/ä' --sweep small" in answer.out
+    assert (place / "my results" / "ä" / "small" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("sweep", "absent.yaml"), "absent.yaml"),
+        (("sweep", "small.yaml", "base.train.tokns=5"), "base.train.tokns"),
+        (("sweep", "small.yaml", "--workers", "0"), "error: --workers must be at least 1, got 0"),
+        (("sweep", "small.yaml", "--workers", "-1"), "error: --workers must be at least 1, got -1"),
+        (("sweep", "small.yaml", "--threads", "99999"), "error: --threads 99999 is more than can be used here"),
+        (("sweep", "small.yaml", "--device", "tpu"), "'tpu' is not one of"),
+        (("sweep", "small.yaml", "--results", "small.yaml"), "small.yaml is not a folder"),
+        (("sweep",), "Missing argument 'FILE'"),
+        (("swep",), "Did you mean 'sweep'?"),
+        (("report", "absent"), "absent"),
+    ],
+)
+def test_bad_requests_end_with_a_message_and_start_nothing(
+    command: Command, place: Path, words: tuple[str, ...], message: str
+) -> None:
+    answer = command(*words)
+    assert answer.code == 2
+    assert message in answer.err
+    assert answer.out == ""
+    assert "Traceback" not in answer.err
+    assert not (place / "results").exists()
+
+
+def test_problems_of_a_sweep_file_start_with_their_place(command: Command, place: Path) -> None:
+    text = (place / "small.yaml").read_text(encoding="utf-8").replace("eval_points", "eval_pionts")
+    (place / "wrong.yaml").write_text(text, encoding="utf-8")
+    answer = command("sweep", "wrong.yaml")
+    assert answer.code == 2
+    assert re.match(r"wrong\.yaml:\d+:\d+: ", answer.err)
+
+
+def test_a_corrupt_result_is_named_in_one_line_and_made_anew(command: Command, place: Path) -> None:
+    command("sweep", "small.yaml", "sweep.seeds=[0]")
+    path = next((place / "results" / "small" / "runs").glob("*.parquet"))
+    path.write_bytes(b"")
+    answer = command("sweep", "small.yaml", "sweep.seeds=[0]")
+    assert answer.code == 0
+    warnings = [line for line in answer.err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert str(path.relative_to(place)) in warnings[0]
+    assert answer.out.startswith("1 run started, 0 failed")
+
+
+def test_a_fault_of_ours_shows_where(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(plan, "make_plan", fail)
+    answer = command("sweep", "small.yaml")
+    assert answer.code == 1
+    assert "ZeroDivisionError: on purpose" in answer.err
+    assert "internal error: ZeroDivisionError" in answer.err.splitlines()[-1]
+
+
+def test_a_python_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    cli._show_warning(UserWarning("a file is corrupt"), UserWarning, "store.py", 12)
+    assert capsys.readouterr().err == "warning: a file is corrupt\n"
+
+
+def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    functions = WorkerFunctions(run="tests.launch.stand_ins:run_and_interrupt_parent", probe=FUNCTIONS.probe)
+    monkeypatch.setitem(local.run_plan.__kwdefaults__, "functions", functions)
+    answer = command("sweep", "small.yaml", "sweep.seeds=[0]", "--workers", "1")
+    assert answer.code == 130
+    assert answer.err.splitlines()[-2:] == [
+        "Interrupted. 1 of 3 runs are done and kept in results/small. To go on:",
+        "  switchbench sweep small.yaml 'sweep.seeds=[0]' --workers 1",
+    ]
+    assert len(read_runs(SweepFolder(place / "results" / "small"))) == 1
+
+
+@pytest.fixture
+def real_sweep(place: Path) -> Iterator[subprocess.Popen[str]]:
+    """A real sweep of three runs that take seconds, two of them side by side where there are two cores."""
+    words = ["sweep", "small.yaml", "sweep.seeds=[0]", "base.train.tokens=400000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "switchbench", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+def trainers(parent: psutil.Process) -> list[psutil.Process]:
+    """The processes that the fork server of a sweep has forked."""
+    return [forked for child in parent.children() for forked in child.children()]
+
+
+def test_kill_minus_nine_on_a_real_worker(real_sweep: subprocess.Popen[str], place: Path) -> None:
+    folder, assert_stderr = SweepFolder(place / "results" / "small"), real_sweep.stderr
+    assert assert_stderr is not None
+    for line in assert_stderr:
+        if "] started  " in line:
+            break
+    logs_with_training = lambda: [path for path in folder.logs.glob("*.log") if path.stat().st_size]  # noqa: E731
+    wait_until(lambda: bool(logs_with_training()))
+    workers = trainers(psutil.Process(real_sweep.pid))
+    cores = [tuple(worker.cpu_affinity()) for worker in workers]
+    assert len(set(cores)) == len(cores)
+    assert all(len(own) == 1 for own in cores)
+    workers[0].send_signal(signal.SIGKILL)
+    out, err = real_sweep.communicate(timeout=60)
+    assert real_sweep.returncode == 3, err
+    rows = {row.run_id: row for row in read_runs(folder) if row.parent_run_id is None}
+    assert sorted(row.status for row in rows.values()) == ["killed", "ok", "ok"]
+    assert all(row.nll is not None and row.allocator for row in rows.values() if row.status == "ok")
+    timings = read_timings(folder)
+    assert len(timings) == 2
+    assert all(timing.trained_weights for timing in timings)
+    assert "1 run failed" in err
+    assert "3 runs started, 1 failed, 2 timed." in out
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
