@@ -1,1 +1,17 @@
-"""From results to tables."""
+"""From the stored results to tables in the terminal and to one JSON object; imports neither torch nor pandas."""
+
+from switchbench.report.document import REPORT_SCHEMA, report_document, report_json
+from switchbench.report.elements import Report, SweepReport, Table
+from switchbench.report.sweeps import build_report
+from switchbench.report.terminal import render_report
+
+__all__ = [
+    "REPORT_SCHEMA",
+    "Report",
+    "SweepReport",
+    "Table",
+    "build_report",
+    "render_report",
+    "report_document",
+    "report_json",
+]

@@ -1,0 +1,66 @@
+"""The report as one JSON object: all rows and all comparisons, for programs."""
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from switchbench.caveats import Caveat
+from switchbench.report.elements import Report, SweepReport
+
+REPORT_SCHEMA = 1
+"""Version of the JSON object; raised when the meaning of a key changes, not when one is added."""
+
+
+def report_document(report: Report) -> dict[str, Any]:
+    """Give the report as plain lists and dictionaries.
+
+    Args:
+        report: The report.
+
+    Returns:
+        ``schema_version``; ``sweeps`` (name, question, file, command, summary, counts, notes); ``runs`` (one entry per
+        run: the row of its end, with the names of the columns as keys); ``annealed`` (the rows of earlier annealed
+        points); ``timings``; ``comparisons`` (one entry per pair of twins and measure); ``caveats`` (the footnote of
+        every code). An unknown number is None, never NaN.
+    """
+    document = {
+        "schema_version": REPORT_SCHEMA,
+        "sweeps": [_sweep(sweep) for sweep in report.sweeps],
+        "runs": [row.model_dump(mode="json") for sweep in report.sweeps for row in sweep.runs],
+        "annealed": [row.model_dump(mode="json") for sweep in report.sweeps for row in sweep.earlier],
+        "timings": [row.model_dump(mode="json") for sweep in report.sweeps for row in sweep.timings],
+        "comparisons": [asdict(comparison) for sweep in report.sweeps for comparison in sweep.comparisons],
+        "caveats": {caveat.value: caveat.footnote for caveat in Caveat},
+    }
+    plain: dict[str, Any] = _without_nan(document)
+    return plain
+
+
+def report_json(report: Report) -> str:
+    """Give the report as JSON text: one object; see ``report_document``."""
+    return json.dumps(report_document(report), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _sweep(sweep: SweepReport) -> dict[str, Any]:
+    return {
+        "name": sweep.name,
+        "question": sweep.question,
+        "file": sweep.file,
+        "command": sweep.command,
+        "summary": sweep.summary,
+        "counts": asdict(sweep.counts),
+        "notes": list(sweep.notes),
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    match value:
+        case dict():
+            return {str(key): _without_nan(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_without_nan(entry) for entry in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case _:
+            return value

@@ -1,0 +1,181 @@
+"""What a report consists of, before it is drawn in any format: tables of cells that carry their doubts with them.
+
+Every format (terminal, JSON, pages) is drawn from these; no table is computed twice.
+"""
+
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from switchbench.caveats import footnote_of
+from switchbench.compare import Comparison
+from switchbench.record import RunRecord, TimingRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table."""
+
+    key: str
+    """Name of the Parquet column, measure or setting it shows."""
+    header: str
+    """What stands above it; a line break marks where it may be broken."""
+    is_label: bool = False
+    """Whether it tells the rows apart; such columns are repeated where a table is split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    """What is printed."""
+    value: float | str | None = None
+    """The number behind it, in the unit of the Parquet column; None: unknown, or nothing that was measured."""
+    spread: float | None = None
+    """Standard deviation over seeds; None: fewer than two."""
+    caveats: tuple[str, ...] = ()
+    """Codes of the reasons to distrust it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One configuration in a table."""
+
+    config_id: str
+    """The configuration."""
+    cells: tuple[Cell, ...]
+    """One per column."""
+    starts_group: bool = False
+    """Whether a new group begins here, such as the next dense twin with the sparse configurations it is compared to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of a report."""
+
+    key: str
+    """``head_to_head``, ``cost`` or ``capacity``."""
+    title: str
+    """What it shows."""
+    columns: tuple[Column, ...]
+    """Its columns, labels first."""
+    rows: tuple[Row, ...]
+    """Its rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footnotes:
+    """Where the footnotes of a table stand; a mark that all filled cells of a column share stands in its header."""
+
+    headers: tuple[str, ...]
+    """The marks of each column's header, as letters."""
+    cells: tuple[tuple[str, ...], ...]
+    """The marks of each row's cells."""
+    sentences: dict[str, str]
+    """The footnotes, by mark, in the order in which a reader meets them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunProblem:
+    """A run that did not go well."""
+
+    run_id: str
+    """The run."""
+    label: str
+    """Its configuration in words."""
+    seed: int
+    """Its seed."""
+    status: str
+    """How it ended."""
+    reason: str
+    """Why."""
+    log_path: Path
+    """What it printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """The runs of a sweep, counted."""
+
+    cells: int
+    """Runs that the sweep asks for."""
+    ok: int
+    """Runs that went well."""
+    diverged: int
+    """Runs whose nll was no longer finite."""
+    failed: int
+    """Runs that ended in another way."""
+    missing: int
+    """Runs of which there is nothing."""
+    not_in_manifest: int
+    """Stored runs that the sweep does not ask for (any longer); they are left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepReport:
+    """The report of one sweep."""
+
+    name: str
+    """Name of the sweep."""
+    question: str
+    """The question it is to answer."""
+    file: str
+    """The sweep file."""
+    command: str
+    """The command that completes it."""
+    summary: str
+    """What it says, in a sentence or two."""
+    counts: Counts
+    """Its runs, counted."""
+    tables: tuple[Table, ...]
+    """Head to head, cost, and what capacity buys."""
+    problems: tuple[RunProblem, ...]
+    """The runs that did not go well."""
+    notes: tuple[str, ...]
+    """How to read the tables, and what was left out."""
+    comparisons: tuple[Comparison, ...]
+    """All measures of all pairs."""
+    runs: tuple[RunRecord, ...]
+    """The ends of all its runs."""
+    earlier: tuple[RunRecord, ...]
+    """The earlier annealed points."""
+    timings: tuple[TimingRecord, ...]
+    """The exclusive step times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The report of one or several sweeps."""
+
+    sweeps: tuple[SweepReport, ...]
+    """In the order of their names."""
+
+
+def place_footnotes(table: Table) -> Footnotes:
+    """Decide where each footnote of a table is marked, and number them in the order in which a reader meets them."""
+    shared = [_shared_codes(row.cells[i] for row in table.rows) for i in range(len(table.columns))]
+    own = [
+        [[code for code in cell.caveats if code not in shared[i]] for i, cell in enumerate(row.cells)]
+        for row in table.rows
+    ]
+    met = [code for codes in shared for code in codes] + [code for row in own for codes in row for code in codes]
+    letters = dict(zip(dict.fromkeys(met), string.ascii_lowercase, strict=False))
+
+    def marks(codes: Iterable[str]) -> str:
+        return "".join(sorted(letters[code] for code in codes))
+
+    return Footnotes(
+        headers=tuple(marks(codes) for codes in shared),
+        cells=tuple(tuple(marks(codes) for codes in row) for row in own),
+        sentences={letter: footnote_of(code) for code, letter in letters.items()},
+    )
+
+
+def _shared_codes(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """The caveats that all cells with something in them share; none where only one cell has something in it."""
+    filled = [cell.caveats for cell in cells if cell.value is not None or cell.caveats]
+    if len(filled) < 2:
+        return ()
+    return tuple(code for code in filled[0] if all(code in caveats for caveats in filled))

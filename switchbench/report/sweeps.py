@@ -1,0 +1,148 @@
+"""The report of a folder of results: every sweep in it, read, compared and put into tables."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from switchbench.compare import Configuration, compare_pairs, gather_configurations
+from switchbench.errors import NothingToReportError, ResultsFolderError
+from switchbench.record import RunRecord, TimingRecord
+from switchbench.report.aggregates import describe
+from switchbench.report.elements import Counts, Report, RunProblem, SweepReport
+from switchbench.report.summary import summarize_sweep
+from switchbench.report.tables import build_tables
+from switchbench.store import (
+    Manifest,
+    ResultsFileWarning,
+    SweepFolder,
+    find_sweeps,
+    read_manifest,
+    read_runs,
+    read_timings,
+)
+
+_EXAMPLE = "switchbench sweep experiments/capacity.yaml"
+
+
+def build_report(results: Path, *, sweep: str | None = None) -> Report:
+    """Read the results and put them into tables.
+
+    Args:
+        results: A root of results (its direct children are the sweeps), or the folder of one sweep.
+        sweep: Only the sweep of this name.
+
+    Returns:
+        The sweeps with at least one run that went well, in the order of their names.
+
+    Raises:
+        NothingToReportError: there is no such run; says what to run.
+        ResultsFolderError: there is no sweep of that name.
+
+    Warns:
+        ResultsFileWarning: a file or a sweep is passed over; the rest is reported.
+    """
+    if not results.exists():
+        raise NothingToReportError(f"There are no results at {results}. Run a sweep first: `{_EXAMPLE}`")
+    reports: list[SweepReport] = []
+    unusable: list[SweepReport] = []
+    for folder in find_sweeps(results, sweep=sweep):
+        try:
+            manifest = read_manifest(folder)
+        except ResultsFolderError as error:
+            warnings.warn(f"The sweep in {folder.path} is passed over: {error}", ResultsFileWarning, stacklevel=2)
+            continue
+        report = _report_of(folder, manifest)
+        (reports if report.counts.ok else unusable).append(report)
+    if reports:
+        for report in unusable:
+            warnings.warn(f"Sweep {report.name} is passed over: {_unusable(report)}", ResultsFileWarning, stacklevel=2)
+        return Report(sweeps=tuple(reports))
+    if unusable:
+        raise NothingToReportError("\n".join(f"Sweep {report.name}: {_unusable(report)}" for report in unusable))
+    raise NothingToReportError(f"There is no sweep in {results}. Run one first: `{_EXAMPLE}`")
+
+
+def _report_of(folder: SweepFolder, manifest: Manifest) -> SweepReport:
+    runs, timings = read_runs(folder), read_timings(folder)
+    configurations = gather_configurations(manifest, runs=runs, timings=timings)
+    pairs = compare_pairs(configurations, sweep=manifest.sweep)
+    asked = {run_id for configuration in configurations for run_id in configuration.run_ids.values()}
+    ends = [end for configuration in configurations for end in configuration.ends.values()]
+    strangers = {row.run_id for row in runs if row.parent_run_id is None} - asked
+    statuses = [end.status for end in ends]
+    counts = Counts(
+        cells=len(asked),
+        ok=statuses.count("ok"),
+        diverged=statuses.count("diverged"),
+        failed=len(statuses) - statuses.count("ok") - statuses.count("diverged"),
+        missing=len(asked) - len(ends),
+        not_in_manifest=len(strangers),
+    )
+    reference = {c.config_id: c.timing for c in configurations if c.timing is not None}
+    return SweepReport(
+        name=manifest.sweep,
+        question=manifest.question,
+        file=manifest.file,
+        command=manifest.command,
+        summary=summarize_sweep(configurations, pairs=pairs),
+        counts=counts,
+        tables=build_tables(configurations, pairs=pairs),
+        problems=tuple(_problems(configurations, folder=folder)),
+        notes=tuple(_notes(counts, timings=list(reference.values()), has_pairs=bool(pairs), ends=ends)),
+        comparisons=tuple(comparison for pair in pairs for comparison in pair.comparisons),
+        runs=tuple(ends),
+        earlier=tuple(row for c in configurations for rows in c.earlier.values() for row in rows),
+        timings=tuple(timing for timing in timings if timing.config_id in {c.config_id for c in configurations}),
+    )
+
+
+def _problems(configurations: Sequence[Configuration], *, folder: SweepFolder) -> list[RunProblem]:
+    return [
+        RunProblem(
+            run_id=row.run_id,
+            label=describe(configuration, among=configurations),
+            seed=seed,
+            status=row.status,
+            reason=(row.reason or "no reason was recorded").strip(),
+            log_path=folder.log_path(row.run_id),
+        )
+        for configuration in configurations
+        for seed, row in configuration.failed.items()
+    ]
+
+
+def _notes(counts: Counts, *, timings: Sequence[TimingRecord], has_pairs: bool, ends: Sequence[RunRecord]) -> list[str]:
+    notes = ["± is the standard deviation over seeds."]
+    if has_pairs:
+        notes[0] = "± is the standard deviation over seeds, [ ] a 95% interval over them; nll is in nats per token."
+        notes.append(
+            "Speed-ups are dense over sparse: above 1x, sparse wins. Both are read where the mean over seeds first "
+            "reaches the target, the dense twin's quality at its end, between annealed points."
+        )
+    if timings:
+        threads = "1 thread" if timings[0].threads == 1 else f"{timings[0].threads} threads"
+        steps = min(timing.num_steps for timing in timings)
+        notes.append(
+            f"Step time, tokens/s, time to target: each configuration alone on {timings[0].machine}, {threads}, "
+            f"median of {steps} steps or more."
+        )
+    if any(end.wall_clock_s is not None for end in ends):
+        notes.append("Wall-clock is the training time of the runs, which may have shared the machine with each other.")
+    notes.append(
+        "FLOPs are those of training up to the end: useful (nothing dropped, no padding), provisioned (all slots of "
+        "the experts computed), executed (what was really computed)."
+    )
+    if counts.not_in_manifest:
+        runs = "1 stored run is" if counts.not_in_manifest == 1 else f"{counts.not_in_manifest} stored runs are"
+        notes.append(f"{runs} no longer asked for by the sweep file, and left out.")
+    return notes
+
+
+def _unusable(report: SweepReport) -> str:
+    """Say why a sweep has nothing to report, and what to do."""
+    counts = report.counts
+    lines = [f"none of its {counts.cells} runs went well. Run `{report.command}`"]
+    for problem in report.problems:
+        reason = problem.reason.splitlines()[0]
+        lines.append(f"  {problem.label}, seed {problem.seed}: {problem.status}: {reason} (log: {problem.log_path})")
+    return "\n".join(lines)

@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories import Study, make_runs, make_spec, with_seed, write_study
+
+from switchbench.caveats import Caveat
+from switchbench.compare import MEASURES
+from switchbench.record import RunRecord, TimingRecord
+from switchbench.report import REPORT_SCHEMA, build_report, report_json
+from switchbench.store import write_run
+
+DENSE, SPARSE = make_spec(), make_spec(num_experts=4)
+
+
+def refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> dict[str, Any]:
+    studies = [
+        Study(DENSE, {0: [2.0, 1.8, 1.7], 1: [2.0, 1.8, 1.72]}, is_twin=True),
+        Study(SPARSE, {0: [1.9, 1.7, 1.6], 1: [1.9, 1.7, 1.65], 2: "crashed"}),
+    ]
+    folder = write_study(tmp_path, studies, name="größer 1")
+    spec = with_seed(SPARSE, 1)
+    runs = make_runs(spec, nll=[1.9, 1.7, 1.65], sweep="größer 1", router_entropy=float("nan"))
+    write_run(folder, runs=runs, steps=[], spec=spec)
+    loaded: dict[str, Any] = json.loads(report_json(build_report(tmp_path)), parse_constant=refuse)
+    return loaded
+
+
+def test_the_keys(document: dict[str, Any]):
+    assert list(document) == ["schema_version", "sweeps", "runs", "annealed", "timings", "comparisons", "caveats"]
+    assert document["schema_version"] == REPORT_SCHEMA
+    assert document["caveats"] == {caveat.value: caveat.footnote for caveat in Caveat}
+
+
+def test_one_entry_per_run_with_all_columns(document: dict[str, Any]):
+    assert len(document["runs"]) == 5
+    assert all(list(entry) == list(RunRecord.model_fields) for entry in document["runs"] + document["annealed"])
+    assert all(entry["parent_run_id"] is None for entry in document["runs"])
+    assert sorted(entry["status"] for entry in document["runs"]) == ["crashed", "ok", "ok", "ok", "ok"]
+    assert len(document["annealed"]) == 8
+    assert {entry["anneal_fraction"] for entry in document["annealed"]} == {0.25, 0.5}
+    assert [list(entry) for entry in document["timings"]] == [list(TimingRecord.model_fields)] * 2
+
+
+def test_one_comparison_per_pair_and_measure(document: dict[str, Any]):
+    assert [entry["measure"] for entry in document["comparisons"]] == list(MEASURES)
+    for entry in document["comparisons"]:
+        assert (entry["sweep"], entry["matched_on"]) == ("größer 1", "iso_flop")
+        assert (entry["dense"], entry["sparse"]) == (DENSE.config_id, SPARSE.config_id)
+        assert isinstance(entry["value"], float)
+        assert len(entry["ci95"]) == 2
+        assert entry["seeds"] == [0, 1]
+        assert set(entry["by_seed"]) == {"0", "1"}
+        assert entry["bound"] is None
+        assert "MISSING_RUNS" in entry["caveats"]
+
+
+def test_a_sweep_says_what_it_asked_and_counts_its_runs(document: dict[str, Any]):
+    (sweep,) = document["sweeps"]
+    assert sweep["name"] == "größer 1"
+    assert sweep["question"].startswith("Where does")
+    assert sweep["counts"] == {
+        "cells": 5, "ok": 4, "diverged": 0, "failed": 1, "missing": 0, "not_in_manifest": 0,
+    }  # fmt: skip
+
+
+def test_not_a_number_is_null(document: dict[str, Any]):
+    assert [entry["router_entropy"] for entry in document["runs"]] == [None, None, 1.2, None, None]
