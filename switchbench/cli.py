@@ -5,6 +5,7 @@ runs, 4 nothing usable to report, 130 interrupted. Everything heavy is imported 
 """
 
 import json
+import os
 import shlex
 import sys
 import traceback
@@ -21,6 +22,7 @@ EXIT_INTERNAL_ERROR = 1
 EXIT_FAILED_RUNS = 3
 EXIT_INTERRUPTED = 130
 DEFAULT_RESULTS = Path("results")
+PIPE_COLUMNS = 160
 
 app = typer.Typer(
     name="switchbench",
@@ -111,7 +113,7 @@ def sweep(
         if as_json:
             _print_json(plan.as_json())
         else:
-            print_plan(plan, file=sys.stdout)
+            print_plan(plan, console=_console())
         return
     try:
         with watching() as on_event:
@@ -141,13 +143,21 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
 ) -> None:
     """Draw the tables: dense against sparse head to head, what each costs, and what capacity buys."""
-    from switchbench.report import build_report, print_report, report_json
+    from switchbench.report import build_report, render_report, report_json
 
     built = build_report(results, sweep=sweep)
     if as_json:
-        _print_json(report_json(built))
+        print(report_json(built))
     else:
-        print_report(built, file=sys.stdout)
+        render_report(built, console=_console())
+
+
+def _console() -> Any:
+    """A rich console on stdout, as wide as the terminal; in a file or a pipe wide enough for any table."""
+    from rich.console import Console
+
+    is_free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=PIPE_COLUMNS if is_free else None)
 
 
 def _print_json(content: dict[str, Any]) -> None:

@@ -114,7 +114,7 @@ class LiveDisplay:
             return Text("")
         running = list(tally.running.values())
         shown = running[: max(self._console.height - 4, 1)]
-        table = Table.grid(padding=(0, 1), expand=True)
+        table = Table.grid(padding=(0, 1))
         for run in shown:
             _add_run(table, run, width=width)
         more = [Text(f"and {len(running) - len(shown)} more", style="dim")] if len(shown) < len(running) else []
@@ -139,10 +139,8 @@ def line_of(event: Event, *, tally: Tally) -> str | None:
             outcome = "done" if event.status == "ok" else event.status
             quality = f"nll {event.nll:.4f}, " if event.status == "ok" and event.nll is not None else ""
             why = f": {event.reason}" if event.reason else ""
-            return (
-                f"{outcome:<8} {event.cell.label}: {quality}{duration(event.seconds)} "
-                f"({tally.ended} of {tally.total}){why}"
-            )
+            place = f"({tally.ended} of {tally.total})"
+            return f"{outcome:<8} {event.cell.label}: {quality}{duration(event.seconds)} {place}{why}"
         case TimingEnded():
             return f"timed    {_configurations(event.configurations)}"
         case Warned():
@@ -168,7 +166,7 @@ def state_of(tally: Tally, *, in_short: bool = False) -> str:
     if not in_short:
         words.append(f"{len(tally.running)} running")
     if tally.seconds_left is not None:
-        words.append(f"{duration(max(tally.seconds_left, 1))} left")
+        words.append(_left(tally.seconds_left))
     return ", ".join(words)
 
 
@@ -180,7 +178,7 @@ def _add_run(table: Table, run: RunningRun, *, width: int) -> None:
         table.add_row(label, Text(percent, no_wrap=True), Text(nll, no_wrap=True))
         return
     rate = "" if run.tokens_per_second is None else f"{count(run.tokens_per_second)} tok/s"
-    left = "" if run.seconds_left is None else f"{duration(max(run.seconds_left, 1))} left"
+    left = "" if run.seconds_left is None else _left(run.seconds_left)
     columns = [Text(text, no_wrap=True) for text in (percent, f"{nll:>9}", f"{rate:>12}", f"{left:>16}")]
     table.add_row(label, ProgressBar(total=1.0, completed=run.fraction, width=20), *columns)
 
@@ -197,6 +195,10 @@ def _row(text: str, *, fraction: float | None, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
     grid.add_row(bar, Text(f"{percent}{text}", overflow="ellipsis", no_wrap=True))
     return grid
+
+
+def _left(seconds: float) -> str:
+    return f"{max(seconds, 1):.0f} s left" if seconds < 59.5 else f"{duration(seconds)} left"
 
 
 def _runs(number: int) -> str:

@@ -1,8 +1,7 @@
 """What a sweep command prints before and after: the plan as a table, and how it ended."""
 
-import os
 from pathlib import Path
-from typing import Any, TextIO, get_args
+from typing import Any, get_args
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -22,15 +21,13 @@ _ACTIONS = {"run": "run", "retry": "run again", "skip": "keep"}
 _VERBS = {"run": "to run", "retry": "to run again", "skip": "done"}
 
 
-def print_plan(plan: Plan, *, file: TextIO) -> None:
+def print_plan(plan: Plan, *, console: Console) -> None:
     """Print a plan: the runs of one configuration that share a fate together, and the totals.
 
     Args:
         plan: The plan.
-        file: Where to; on a terminal narrower than a table the plan is a list.
+        console: Where to; if it is narrower than a table the plan is a list.
     """
-    # Nothing cuts the lines of a file or a pipe.
-    console = Console(file=file, highlight=False, width=None if file.isatty() or "COLUMNS" in os.environ else 160)
     groups: dict[tuple[str, str, str], list[PlannedCell]] = {}
     for cell in plan.cells:
         groups.setdefault((cell.spec.config_id, cell.action, cell.reason), []).append(cell)
@@ -75,7 +72,9 @@ def failure_lines(outcome: Outcome) -> list[str]:
         if ends:
             lines.append(f"{_count(len(ends), 'run')} {heading}")
         for end in ends:
-            lines.append(f"  {end.cell.label} ({end.cell.spec.run_id}): {end.status}: {end.reason}")
+            reason = end.reason or end.status
+            why = reason if reason.startswith(end.status) else f"{end.status}: {reason}"
+            lines.append(f"  {end.cell.label} ({end.cell.spec.run_id}): {why}")
             if Path(end.log_path).exists():
                 lines.append(f"    log: {end.log_path}")
     return lines
@@ -165,7 +164,7 @@ def _list_entry(cells: list[PlannedCell]) -> Text:
     first = cells[0]
     return Text(
         f"{describe_cell(first.cell)}\n"
-        f"  seeds {_seeds(cells)}: {_ACTIONS[first.action]} ({first.reason})\n"
+        f"  {_plural(len(cells), 'seed')} {_seeds(cells)}: {_ACTIONS[first.action]} ({first.reason})\n"
         f"  {count(first.cost.parameters.total)} parameters, {count(first.cost.parameters.active)} active\n"
         f"  {flops(first.cost.trained_flops.useful)} of training each"
     )
@@ -183,4 +182,8 @@ def _seeds(cells: list[PlannedCell]) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {_plural(number, what)}"
+
+
+def _plural(number: int, what: str) -> str:
+    return what if number == 1 else f"{what}s"

@@ -7,7 +7,7 @@ schema: 1
 name: small
 question: Does the scheduler keep its word?
 base:
-  data: {{corpus: text, path: {corpus}, seq_len: 32}}
+  data: {{corpus: text, path: {corpus}, seq_len: 32, held_out_fraction: 0.1}}
   model:
     d_model: 16
     num_layers: 2
