@@ -6,6 +6,7 @@ takes a few steps in a row, the first of them unmeasured, so that its own weight
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -129,9 +130,7 @@ def _measure_round(one: _Timed) -> None:
         with watch.part("step", keep=keep):
             with watch.part("batch", keep=keep):
                 batch = one.batches.batch(one.step)
-            outcome = take_step(
-                one.state, batch, learning_rate=last_rate, part=lambda name, keep=keep: watch.part(name, keep=keep)
-            )
+            outcome = take_step(one.state, batch, learning_rate=last_rate, part=partial(watch.part, keep=keep))
         one.step += 1
         one.kept += sum(routing.kept_tokens_N.shape[0] for routing in outcome.routings)
         one.assignments += sum(routing.num_tokens for routing in outcome.routings)

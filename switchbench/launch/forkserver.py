@@ -29,7 +29,7 @@ from switchbench.record import Status
 PROCESS_NAME = "switchbench"
 """Name of the processes that are started here."""
 
-PRELOAD = "switchbench.launch.worker"
+PRELOAD = "switchbench.launch.preload"
 """Module that the server imports once for all processes."""
 
 DEFAULT_ENVIRONMENT = {

@@ -1,4 +1,4 @@
-"""What processes tell the process that started them. No torch here: unpickling a message imports the module of its class.
+"""What processes tell the one that started them. No torch here: unpickling a message imports the module of its class.
 
 A process sends pairs of a word and a value over its connection:
 
@@ -13,8 +13,10 @@ A process sends pairs of a word and a value over its connection:
 
 from dataclasses import dataclass
 
-from switchbench.record import RunRecord, StepRecord
+from switchbench.record import Progress, RunResult
 from switchbench.spec import RunSpec
+
+__all__ = ["Machine", "Progress", "RunResult", "TimingItem"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,28 +29,6 @@ class Machine:
     """Device that ``auto`` means here: ``cpu`` or ``cuda``."""
     gpu_count: int
     """Visible GPUs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a run is."""
-
-    tokens_done: int
-    """Tokens trained so far, cooldowns included."""
-    tokens_total: int
-    """Tokens of the whole run, cooldowns included."""
-    nll: float | None
-    """Latest held-out nll in nats per token; None: not evaluated yet."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunResult:
-    """What a run left."""
-
-    runs: list[RunRecord]
-    """A row per annealed point that was reached, the run's own row last."""
-    steps: list[StepRecord]
-    """The curve."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,11 +67,7 @@ def ffn_rms_ratio(model: Transformer, token_BS: Tensor) -> float | None:
             dense.w_gate.copy_(layer.w_gate[0])
         ratios.append(float(output[0].square().mean().sqrt() / dense(args[0]).square().mean().sqrt()))
 
-    hooks = [
-        module.register_forward_hook(compare)
-        for module in model.modules()
-        if isinstance(module, SwitchFFN)
-    ]
+    hooks = [module.register_forward_hook(compare) for module in model.modules() if isinstance(module, SwitchFFN)]
     try:
         model(token_BS, capacity_factor=None)
     finally:

@@ -1,7 +1,5 @@
 """The Switch layer against a loop over tokens, in output and in every gradient, and against the dense layer."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -142,13 +140,16 @@ def test_jitter_touches_the_router_alone_and_needs_a_source() -> None:
 
 @pytest.mark.parametrize("num_experts", [1, 4, 32])
 def test_unit_at_init_makes_the_gates_rms_one(num_experts: int) -> None:
-    """Against an independent draw of inputs and routers, to 3%."""
+    """Against an independent draw of inputs and a router, drawn as the model draws it, to 5%: it is only one router."""
     rms = expected_gate_rms(num_experts, router_init_scale=1.0)
     generator = torch.Generator().manual_seed(7)
     inputs = torch.randn(20_000, 64, generator=generator)
-    logits = inputs @ (torch.randn(64, num_experts, generator=generator) / math.sqrt(64))
+    router = torch.nn.init.trunc_normal_(
+        torch.empty(64, num_experts), std=1 / 8, a=-2 / 8, b=2 / 8, generator=generator
+    )
+    logits = inputs @ router
     measured = logits.softmax(dim=-1).amax(dim=-1).square().mean().sqrt().item()
-    assert measured == pytest.approx(rms, rel=0.03)
+    assert measured == pytest.approx(rms, rel=0.05)
 
 
 def test_router_stays_in_float32_under_lower_precision() -> None:

@@ -1,0 +1,85 @@
+"""Checks, as CI runs them: `nox` runs the default sessions, `nox -s NAME` one of them."""
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["lint", "types", "tests", "smoke", "docs"]
+
+ROOT = Path(__file__).parent
+GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
+
+SMOKE_SWEEP = """\
+schema: 1
+name: smoke
+question: Does an installed wheel train, time and report?
+base:
+  data: {corpus: python-stdlib, seq_len: 64}
+  model: {size: xxs, ffn: {kind: sparse, num_experts: 4}}
+  train: {tokens: 4e4, batch_tokens: 1024, eval_points: 2, eval_tokens: 4096}
+sweep:
+  grid: {model.ffn.capacity_factor: [1.0, 2.0]}
+  seeds: [0, 1]
+  baselines: [iso_flop]
+"""
+
+
+def groups(*names: str) -> list[str]:
+    return list(nox.project.dependency_groups(GROUPS, *names))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format and the direction of imports."""
+    session.install(*groups("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", env={"PYTHONPATH": str(ROOT)})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types, strictly."""
+    session.install("-e", ".", *groups("types"))
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite, and the examples in docstrings."""
+    session.install("-e", ".", *groups("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Tests that take longer than CI allows."""
+    session.install("-e", ".", *groups("test"))
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """A tiny real sweep and report from the installed wheel, outside the checkout."""
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, str(ROOT))
+        (wheel,) = Path(folder).glob("*.whl")
+        session.install(str(wheel))
+        session.chdir(folder)
+        Path("smoke.yaml").write_text(SMOKE_SWEEP)
+        session.run("switchbench", "--version")
+        session.run("switchbench", "sweep", "smoke.yaml", "--dry-run")
+        session.run("switchbench", "sweep", "smoke.yaml")
+        session.run("switchbench", "report")
+        session.run("switchbench", "report", "--json", silent=True)
+        session.run("switchbench", "sweep", "smoke.yaml")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The README's commands and code, run as they stand there."""
+    session.install("-e", ".", *groups("test"))
+    session.run("pytest", "-m", "docs", *session.posargs)

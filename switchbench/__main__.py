@@ -1,0 +1,5 @@
+"""`python -m switchbench` is `switchbench`."""
+
+from switchbench.cli import main
+
+main()
