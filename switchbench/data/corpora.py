@@ -169,13 +169,18 @@ def _build(data: DataSpec, listing: Listing, root: Path, fingerprint: str, tell:
             held_out_overlap=overlap,
             num_files=len(listing.documents),
             num_held_out_files=len(held_out),
-            held_out_files=tuple(part.document.name for part in held_out),
+            held_out_files=tuple(_printable(part.document.name) for part in held_out),
         )
         (folder / META_NAME).write_text(json.dumps(meta.model_dump(mode="json"), indent=1), encoding="ascii")
         # A file of the same length but other content would be kept under the wrong name for good.
         _content_digest.cache_clear()
         if _fingerprint(data, _list(data)) != fingerprint:
             raise CorpusError(f"{listing.where} changed while it was read; start again when the text is complete")
+
+
+def _printable(name: str) -> str:
+    """A name with the bytes that are no UTF-8 spelled out: JSON has no place for them."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _write_tokens(path: Path, parts: Iterable[_Extract], *, tokenizer: Tokenizer) -> int:
@@ -200,15 +205,14 @@ def _check_length(data: DataSpec, listing: Listing, *, train: int, held_out: int
     needed = data.seq_len + 1
     if train >= needed and held_out >= needed:
         return
-    side, count = ("training", train) if train < needed else ("held-out", held_out)
     remedies = ["give more text"]
-    if side == "held-out":
+    if held_out < needed:
         remedies.append(f"raise data.held_out_fraction above {data.held_out_fraction:g}")
-    if count >= 3:
-        remedies.append(f"lower data.seq_len to at most {count - 1}")
+    if (longest := min(train, held_out) - 1) >= 2:
+        remedies.append(f"lower data.seq_len to at most {longest}")
+    count = len(listing.documents)
     raise CorpusError(
-        f"{listing.where} is too short: its {side} part has {count} tokens, and one sequence of data.seq_len "
-        f"{data.seq_len} with the token after it needs {needed}; the whole text has {listing.num_bytes} bytes in "
-        f"{len(listing.documents)} {'file' if len(listing.documents) == 1 else 'files'}; "
-        f"{', or '.join(remedies)}"
+        f"{listing.where} is too short: its {listing.num_bytes} bytes in {count} {'file' if count == 1 else 'files'} "
+        f"give {train} tokens to train on and {held_out} held out, and each side needs at least {needed}, a sequence "
+        f"of data.seq_len {data.seq_len} and the token after it; {', or '.join(remedies)}"
     )
