@@ -174,7 +174,10 @@ def _read_file(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
 
 def _aligned(table: pa.Table, *, record: type[Record], path: Path) -> pa.Table:
     schema = arrow_schema(record)
-    extra = [name for name in table.column_names if name not in schema.names]
+    if table.schema.equals(schema):  # nearly always
+        return table
+    present = set(table.column_names)
+    extra = [name for name in table.column_names if name not in record.model_fields]
     if extra:
         warnings.warn(
             f"{path} has columns that this version of switchbench does not know and leaves out: {', '.join(extra)}. "
@@ -185,7 +188,7 @@ def _aligned(table: pa.Table, *, record: type[Record], path: Path) -> pa.Table:
     columns = []
     for field in schema:
         default = record.model_fields[field.name]
-        if field.name in table.column_names:
+        if field.name in present:
             try:
                 columns.append(table.column(field.name).cast(field.type))
             except pa.ArrowException as error:

@@ -2,10 +2,11 @@ import math
 from pathlib import Path
 
 import pytest
-from factories import Study, make_spec, write_study
+from factories import Study, make_runs, make_spec, with_seed, write_study
 
 from switchbench.report import SweepReport, Table, build_report
 from switchbench.report.elements import Cell, Column, Row, place_footnotes
+from switchbench.store import write_run
 from switchbench.store.frames import load_runs, load_timings
 
 DENSE = make_spec()
@@ -58,7 +59,7 @@ def test_every_mean_is_the_one_that_pandas_finds(sweep: SweepReport, tmp_path: P
                     expected, spread = timings.loc[row.config_id, column.key], None
                 elif column.key == "perplexity":
                     expected, spread = math.exp(ends.nll.mean()[row.config_id]), None
-                elif column.key in runs.columns:
+                elif column.key in runs.columns and column.key != "peak_memory_bytes":
                     expected = ends[column.key].mean()[row.config_id]
                     spread = pytest.approx(ends[column.key].std()[row.config_id])
                 else:
@@ -114,6 +115,14 @@ def test_capacity_stands_in_order_for_each_number_of_experts(tmp_path: Path):
     assert cell(shown, SPARSE.config_id, "dropped_token_fraction_last_quarter").text == "4.00%"
     provisioned = [cell(shown, spec.config_id, "provisioned_train_flops").value for spec in (TIGHT, SPARSE)]
     assert provisioned[0] < provisioned[1]
+
+
+def test_peak_memory_is_the_largest_of_the_seeds(tmp_path: Path):
+    folder = write_study(tmp_path, [Study(DENSE, GOOD)])
+    spec = with_seed(DENSE, 1)
+    write_run(folder, runs=make_runs(spec, nll=[1.72], peak_memory_bytes=2**30), steps=[], spec=spec)
+    (sweep,) = build_report(tmp_path).sweeps
+    assert cell(table(sweep, "cost"), DENSE.config_id, "peak_memory_bytes").text == "1.00 GiB"
 
 
 def test_each_dense_twin_stands_above_its_own(tmp_path: Path):

@@ -87,7 +87,8 @@ def test_failed_runs_and_the_command_to_complete_the_sweep(report: Report):
     assert "16 experts, capacity factor 2, seed 1: killed: the worker was killed by signal 9" in drawn.replace(
         "\n", " "
     )
-    assert f"  log: {report.sweeps[0].problems[0].log_path}\n" in drawn
+    assert f"  log: {report.sweeps[0].problems[0].log_path}\n" in draw(report, width=30)
+    assert "\n  switchbench sweep experiments/capacity.yaml\n" in draw(report, width=30)
     assert "Of 11 runs 1 is missing and 1 failed. To complete the sweep:\n  switchbench sweep" in drawn
 
 
