@@ -52,7 +52,7 @@ _FOOTNOTES = {
     Caveat.SINGLE_SEED: "One seed: the spread between seeds is unknown, and may be larger than the difference shown.",
     Caveat.NOT_REACHED: "The target quality was not reached within the run; no value is extrapolated.",
     Caveat.BOUND_ONLY: "The target quality was passed before the first annealed point: the value is only a bound.",
-    Caveat.CENSORED_SEEDS: "Without some seed the target quality is not crossed between annealed points, "
+    Caveat.CENSORED_SEEDS: "With one of the seeds left out, the target quality is not crossed between annealed points, "
     "so there is no interval.",
     Caveat.NOT_MONOTONE: "Quality got worse from one annealed point to the next; the first crossing counts.",
     Caveat.CPU_TIMING: "Timed on a CPU: the ratio of step times does not carry over to other hardware.",

@@ -69,6 +69,8 @@ def _speed(pair: Pair) -> str:
     steps, time = pair.measured("step_speedup"), pair.measured("time_speedup")
     if steps.value is None:
         return ", and does not reach its quality" if Caveat.NOT_REACHED in steps.caveats else ""
+    if steps.bound == "lower" and steps.value < 1.05:  # a single annealed point, or nearly so
+        return "; how much sooner it reaches the twin's quality needs an earlier annealed point"
     bound = {"lower": "more than ", "upper": "less than ", None: ""}[steps.bound]
     sentence = f"; it needs {bound}{_times(steps.value)} fewer steps for the twin's quality"
     if time.value is None:

@@ -176,6 +176,8 @@ def _capacity(contents: Contents) -> Table:
         Column(key="seeds", header="seeds"),
     )
     ordered = [sorted(group, key=capacity_factor) for group in groups.values()]
+    if all(len(group) == 1 for group in ordered):  # only one capacity factor: nothing to set apart
+        ordered = [[configuration for group in ordered for configuration in group]]
     return _table("capacity", "What capacity buys", columns, contents, groups=ordered, cells=cells)
 
 

@@ -77,6 +77,11 @@ def test_a_bound(tmp_path: Path):
     )
 
 
+def test_a_single_annealed_point_does_not_pretend_to_know_the_speed(tmp_path: Path):
+    text = summary(tmp_path, Study(DENSE, {0: [1.7], 1: [1.72]}, is_twin=True), Study(SPARSE, {0: [1.6], 1: [1.62]}))
+    assert text.endswith("; how much sooner it reaches the twin's quality needs an earlier annealed point.")
+
+
 def test_no_step_times(tmp_path: Path):
     text = summary(tmp_path, Study(DENSE, ALIKE, is_twin=True, step_time_s=None), Study(SPARSE, HALFWAY))
     assert text.endswith("its time is not known for want of step times.")

@@ -117,6 +117,11 @@ def test_capacity_stands_in_order_for_each_number_of_experts(tmp_path: Path):
     assert provisioned[0] < provisioned[1]
 
 
+def test_one_capacity_factor_makes_one_group(tmp_path: Path):
+    sweep = report_of(tmp_path, *(Study(make_spec(num_experts=experts), BETTER) for experts in (4, 8, 16)))
+    assert [row.starts_group for row in table(sweep, "capacity").rows] == [True, False, False]
+
+
 def test_peak_memory_is_the_largest_of_the_seeds(tmp_path: Path):
     folder = write_study(tmp_path, [Study(DENSE, GOOD)])
     spec = with_seed(DENSE, 1)
