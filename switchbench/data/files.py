@@ -14,15 +14,14 @@ from switchbench.errors import CorpusError
 STDLIB_SUFFIXES = frozenset({".py", ".txt", ".rst", ".md"})
 """Source and documentation of the standard library."""
 
-TEXT_SUFFIXES = frozenset(
-    (
-        ".txt .text .md .markdown .rst .org .adoc .tex .html .htm .xhtml "
-        ".py .pyi .pyx .c .h .cc .cpp .cxx .hh .hpp .cu .cuh .m .mm .cs .java .kt .scala .go .rs .swift .zig "
-        ".js .mjs .jsx .ts .tsx .vue .css .rb .php .pl .pm .lua .r .jl .sh .bash .zsh .ps1 .sql .vim .cmake "
-        ".hs .ml .mli .fs .ex .exs .erl .clj .el .lisp .scm .rkt .lean .v .f .f90 .f95 .pas .ada .adb .s .asm "
-        ".d .dart .nim .tcl .proto"
-    ).split()
+_PROSE = ".txt .text .md .markdown .rst .org .adoc .tex .html .htm .xhtml"
+_SOURCE = (
+    ".py .pyi .pyx .c .h .cc .cpp .cxx .hh .hpp .cu .cuh .m .mm .cs .java .kt .scala .go .rs .swift .zig "
+    ".js .mjs .jsx .ts .tsx .vue .css .rb .php .pl .pm .lua .r .jl .sh .bash .zsh .ps1 .sql .vim .cmake "
+    ".hs .ml .mli .fs .ex .exs .erl .clj .el .lisp .scm .rkt .lean .v .f .f90 .f95 .pas .ada .adb .s .asm "
+    ".d .dart .nim .tcl .proto"
 )
+TEXT_SUFFIXES = frozenset(_PROSE.split() + _SOURCE.split())
 """Suffixes, in lower case, that are read when a folder is given: prose, markup and source, not data (.json, .csv)."""
 
 _NOT_STDLIB = frozenset({"site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test"})
