@@ -70,7 +70,8 @@ class PlainDisplay:
         is_first_of_timing = isinstance(event, TimingProgressed) and self._tally.timing is None
         self._tally.take(event)
         if isinstance(event, Preparing):
-            line = f"{event.what} ..." if before is None or before.what != event.what else None
+            is_new = (before is None or before.what != event.what) and event.fraction != 1.0
+            line = f"{event.what} ..." if is_new else None
         elif isinstance(event, TimingProgressed):
             line = f"timing {_configurations(event.configurations)}, one at a time" if is_first_of_timing else None
         else:

@@ -234,9 +234,11 @@ def _stop_server() -> None:
     # multiprocessing offers no public way; without this the server ends with the parent, but serves the next sweep of
     # the same parent with the environment of this one.
     server = getattr(forkserver, "_forkserver", None) if start_method() == "forkserver" else None
-    stop = getattr(server, "_stop", None)
-    if stop is not None:
-        stop()
+    pid, stop = getattr(server, "_forkserver_pid", None), getattr(server, "_stop", None)
+    if pid is None or stop is None:
+        return
+    os.kill(pid, signal.SIGTERM)  # it would first finish importing torch
+    stop()
 
 
 def _last_line(log_path: Path | None) -> str:

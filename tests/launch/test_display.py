@@ -88,6 +88,7 @@ def test_plain_lines_one_per_change_of_state(plan_of: PlanOf, clock: Clock) -> N
     display = PlainDisplay(out, clock=clock)
     display(Preparing(what="reading the corpus", fraction=0.1))
     display(Preparing(what="reading the corpus", fraction=0.9))
+    display(Preparing(what="corpus ready", fraction=1.0))
     display(started(cells))
     display(RunStarted(cell=cells[0]))
     display(progressed(cells[0], share=0.5, nll=2.25))
