@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 import re
@@ -15,7 +16,6 @@ import pytest
 
 from switchbench import __version__, cli
 from switchbench.launch import local, plan
-from switchbench.launch.local import WorkerFunctions
 from switchbench.store import SweepFolder, read_runs, read_statuses, read_timings
 from tests.launch.conftest import FUNCTIONS
 from tests.launch.text import write_sweep
@@ -239,7 +239,7 @@ def test_a_python_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    functions = WorkerFunctions(run="tests.launch.stand_ins:run_and_interrupt_parent", probe=FUNCTIONS.probe)
+    functions = dataclasses.replace(FUNCTIONS, run="tests.launch.stand_ins:run_and_interrupt_parent")
     monkeypatch.setitem(local.run_plan.__kwdefaults__, "functions", functions)
     answer = command("sweep", "small.yaml", "sweep.seeds=[0]", "--workers", "1")
     assert answer.code == 130
@@ -253,7 +253,7 @@ def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def real_sweep(place: Path) -> Iterator[subprocess.Popen[str]]:
     """A real sweep of three runs that take seconds, two of them side by side where there are two cores."""
-    words = ["sweep", "small.yaml", "sweep.seeds=[0]", "base.train.tokens=200000"]
+    words = ["sweep", "small.yaml", "sweep.seeds=[0]", "base.train.tokens=100000"]
     with subprocess.Popen(
         [sys.executable, "-m", "switchbench", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

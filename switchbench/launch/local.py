@@ -15,7 +15,7 @@ from pathlib import Path
 from switchbench.data.corpora import prepare_corpus
 from switchbench.errors import SwitchbenchError, UsageError
 from switchbench.launch.events import Listener, Preparing, RunEnded, RunProgressed, RunStarted, SweepStarted, Ticked
-from switchbench.launch.forkserver import describe_death, end_processes, start_process, warm_server
+from switchbench.launch.forkserver import PRELOAD, describe_death, end_processes, start_process, warm_server
 from switchbench.launch.messages import Machine, RunResult
 from switchbench.launch.plan import Plan, PlannedCell, write_plan_manifest
 from switchbench.launch.slots import Slot, resolve_workers, share_out
@@ -40,6 +40,8 @@ class WorkerFunctions:
     """Tells the machine's facts."""
     time: str = "switchbench.launch.worker:time_configurations"
     """Measures step times."""
+    preload: str = PRELOAD
+    """Module that the fork server imports once for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,7 @@ def run_plan(
     write_plan_manifest(plan)
     if plan.is_done:
         return Outcome()
-    with warm_server(preload=functions.run.partition(":")[0]):
+    with warm_server(preload=functions.preload):
         _prepare_corpora(plan, cache_root=cache_root, on_event=on_event)
         machine = _probe_machine(functions, device=device, on_event=on_event)
         slots = share_out(machine, workers=workers, threads=threads)

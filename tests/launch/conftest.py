@@ -12,7 +12,10 @@ from switchbench.store import SweepFolder
 from tests.launch.text import write_sweep
 
 FUNCTIONS = WorkerFunctions(
-    run="tests.launch.stand_ins:run", probe="tests.launch.stand_ins:probe", time="tests.launch.stand_ins:measure"
+    run="tests.launch.stand_ins:run",
+    probe="tests.launch.stand_ins:probe",
+    time="tests.launch.stand_ins:measure",
+    preload="zipapp",
 )
 
 

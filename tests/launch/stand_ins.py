@@ -45,6 +45,7 @@ def run(
         reason=None if status == "ok" else "nll is not finite",
         nll=1.5 if status == "ok" else None,
         machine=repr(execution.cores),
+        device_name="preloaded" if "zipapp" in sys.modules else "not preloaded",
     )
     connection.send(("done", RunResult(runs=[row], steps=[])))
 

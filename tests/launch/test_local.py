@@ -96,6 +96,12 @@ def test_runs_side_by_side_have_cores_of_their_own(
     assert {row.machine for row in read_runs(plan.folder)} == {"(0,)", "(1,)", "(2,)"}
 
 
+def test_the_server_imports_once_for_all_runs(plan_of: PlanOf, run_it: RunIt) -> None:
+    plan = plan_of(seeds=[WELL])
+    run_it(plan)
+    assert {row.device_name for row in read_runs(plan.folder)} == {"preloaded"}
+
+
 def test_never_more_runs_than_workers(plan_of: PlanOf, run_it: RunIt, heard: list[Event]) -> None:
     run_it(plan_of(seeds=[WELL, KILLED]), workers=1)
     order = [type(event) for event in heard if isinstance(event, RunStarted | RunEnded)]
