@@ -14,7 +14,7 @@ from tests.launch.text import write_sweep
 FUNCTIONS = WorkerFunctions(
     run="tests.launch.stand_ins:run",
     probe="tests.launch.stand_ins:probe",
-    time="tests.launch.stand_ins:measure",
+    time="tests.launch.timing_stand_ins:measure",
     preload="zipapp",
 )
 
@@ -33,6 +33,12 @@ def plan_of(tmp_path: Path) -> Callable[..., Plan]:
     return plan_of
 
 
+@pytest.fixture(scope="session")
+def corpus_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the small sweep's corpus is prepared, once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
 def heard() -> list[Event]:
     """The events of a sweep."""
@@ -40,7 +46,7 @@ def heard() -> list[Event]:
 
 
 @pytest.fixture
-def run_it(tmp_path: Path, heard: list[Event]) -> Callable[..., Outcome]:
+def run_it(corpus_cache: Path, heard: list[Event]) -> Callable[..., Outcome]:
     """Runs a plan with stand-ins for the worker's functions."""
 
     def run_it(
@@ -50,6 +56,6 @@ def run_it(tmp_path: Path, heard: list[Event]) -> Callable[..., Outcome]:
         workers: int | None = None,
         on_event: Listener = heard.append,
     ) -> Outcome:
-        return run_plan(plan, on_event=on_event, workers=workers, cache_root=tmp_path / "cache", functions=functions)
+        return run_plan(plan, on_event=on_event, workers=workers, cache_root=corpus_cache, functions=functions)
 
     return run_it

@@ -13,11 +13,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from switchbench.launch.messages import Machine, Progress, RunResult, TimingItem
+from switchbench.launch.messages import Machine, Progress, RunResult
 from switchbench.record import RunRecord
 from switchbench.rows import describe_run
 from switchbench.spec import ExecutionSpec, RunSpec
-from tests.factories import make_timing
 
 MACHINE_ID = "aaaa0000bbbb"
 WELL, KILLED, RAISES, SILENT, DIVERGES = range(5)
@@ -82,26 +81,6 @@ def probe_and_find_no_gpu(connection: Connection, device: str) -> None:
 def probe_and_raise(connection: Connection, device: str) -> None:
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - the process is about to end
     raise ImportError("no torch")
-
-
-def measure(
-    connection: Connection,
-    items: list[TimingItem],
-    execution: ExecutionSpec,
-    sweep: str,
-    log_path: str,
-    cache_root: str | None,
-) -> None:
-    records = []
-    for number, item in enumerate(items, start=1):
-        connection.send(("progress", number / len(items)))
-        has_weights = item.checkpoint is not None and Path(item.checkpoint).read_bytes() == b"weights"
-        records.append(make_timing(item.spec, step_time_s=0.01, sweep=sweep, trained_weights=has_weights))
-    connection.send(("timings", records))
-
-
-def measure_and_die(connection: Connection, items: list[TimingItem], execution: ExecutionSpec, **rest: Any) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def facts(connection: Connection) -> None:

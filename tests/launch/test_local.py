@@ -30,7 +30,10 @@ RunIt = Callable[..., Outcome]
 
 
 def stand_in(**names: str) -> WorkerFunctions:
-    return dataclasses.replace(FUNCTIONS, **{role: f"tests.launch.stand_ins:{name}" for role, name in names.items()})
+    modules = {"run": "stand_ins", "probe": "stand_ins", "time": "timing_stand_ins"}
+    return dataclasses.replace(
+        FUNCTIONS, **{role: f"tests.launch.{modules[role]}:{name}" for role, name in names.items()}
+    )
 
 
 def statuses_by_seed(plan: Plan) -> dict[int, set[str]]:
