@@ -87,10 +87,16 @@ class RunRecord(_Record):
     dropped_token_fraction: float | None = Field(None, description="Dropped share of assignments, whole training.")
     dropped_token_fraction_last_quarter: float | None = Field(None, description="The same over the last quarter.")
     capacity_utilization: float | None = Field(None, description="Filled share of the E·C slots, last quarter.")
-    expert_load_cv: float | None = Field(None, description="Load's coefficient of variation over the cooldown, mean over layers.")
-    router_entropy: float | None = Field(None, description="Mean entropy of the tokens' router distribution over the cooldown, nats.")
+    expert_load_cv: float | None = Field(
+        None, description="Load's coefficient of variation over the cooldown, mean over layers."
+    )
+    router_entropy: float | None = Field(
+        None, description="Mean entropy of the tokens' router distribution over the cooldown, nats."
+    )
     dead_expert_fraction: float | None = Field(None, description="Share of experts with no token in the cooldown.")
-    aux_loss: float | None = Field(None, description="Load-balancing loss over the cooldown, unscaled, mean over layers; 1 = balanced.")
+    aux_loss: float | None = Field(
+        None, description="Load-balancing loss over the cooldown, unscaled, mean over layers; 1 = balanced."
+    )
     ffn_rms_ratio_at_init: float | None = Field(
         None, description="Rms of the fresh sparse FFN's output over a dense one's."
     )

@@ -91,9 +91,7 @@ def _describe_routing(spec: RunSpec) -> dict[str, Any]:
     if not isinstance(ffn, SparseFFNSpec):
         return {}
     group = spec.routing_group_tokens
-    capacity = expert_capacity(
-        group, num_experts=ffn.num_experts, capacity_factor=ffn.capacity_factor, top_k=ffn.top_k
-    )
+    capacity = expert_capacity(group, num_experts=ffn.num_experts, capacity_factor=ffn.capacity_factor, top_k=ffn.top_k)
     is_dropless = ffn.capacity_factor is None
     return {
         "router": ffn.router,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from switchbench.data.batches import TrainBatches
+from switchbench.data.batches import Batch, TrainBatches
 from switchbench.data.corpora import PreparedCorpus, read_tokens
 from switchbench.device import MemoryMeter, machine_facts, resolve_device
 from switchbench.record import Progress, RunResult
@@ -76,6 +76,7 @@ def train_run(
     device = resolve_device(execution.device)
     torch.set_num_threads(execution.threads)
     facts = machine_facts(device)
+    _touch_library(spec, device=device)
     recorder = Recorder(
         spec=spec,
         sweep=sweep,
@@ -118,6 +119,16 @@ def save_weights(state: TrainState, path: FilePath) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     save_file({name: tensor.contiguous() for name, tensor in state.model.state_dict().items()}, temporary)
     temporary.replace(path)
+
+
+def _touch_library(spec: RunSpec, *, device: torch.device) -> None:
+    """Take a step of a toy of the same kind, so that the library's code and buffers are no part of the run's memory."""
+    ffn = spec.model.ffn.model_copy(update={"d_ff": 8})
+    shape = {"d_model": 8, "num_layers": spec.model.num_layers, "num_heads": 1, "d_head": 8}
+    toy = spec.model.model_copy(update=shape | {"ffn": ffn})
+    state = start_training(spec.model_copy(update={"model": toy}), device=device)
+    token_BS = torch.zeros(spec.train.batch_tokens // spec.data.seq_len, spec.data.seq_len, dtype=torch.int64)
+    take_step(state, Batch(inputs_BS=token_BS, targets_BS=token_BS), learning_rate=0.0)
 
 
 def _train(run: _Run) -> None:

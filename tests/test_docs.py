@@ -1,0 +1,110 @@
+"""The README is correct because it is run: its commands, its code, its tables and its lists."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from switchbench.record import RunRecord, StepRecord, TimingRecord
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"(?:<!-- not run: ([a-z-]+) -->\n)?```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+RUN_BLOCKS = [(language, text) for reason, language, text in BLOCKS if not reason and language in ("bash", "python")]
+
+
+def test_blocks_that_are_not_run_say_why() -> None:
+    reasons = [reason for reason, _, _ in BLOCKS if reason]
+    assert set(reasons) <= {"set-up", "test", "cluster"}
+    assert reasons.count("set-up") == 1
+    assert reasons.count("test") == 1
+
+
+def test_ci_calls_the_readmes_test_command() -> None:
+    (command,) = [text.strip() for reason, _, text in BLOCKS if reason == "test"]
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_tree_names_every_module() -> None:
+    (tree,) = [text for _, language, text in BLOCKS if language == "text" and text.startswith("switchbench/")]
+    named = set(re.findall(r"[\w.]+(?:\.py|\.yaml|\.md|/)", tree))
+    for path in (ROOT / "switchbench").rglob("*.py"):
+        assert path.name == "__init__.py" or path.name in named, f"{path.name} is not in the README's tree"
+    files = {path.name for path in ROOT.rglob("*") if ".nox" not in path.parts}
+    for name in named:
+        assert name.rstrip("/") in files, f"the README's tree names {name}, which is not there"
+
+
+def columns_table() -> str:
+    """The README's section on the columns, from the records themselves."""
+    lines = []
+    for title, record in (("runs", RunRecord), ("steps", StepRecord), ("timings", TimingRecord)):
+        lines += [f"**`{title}`**", "", "| column | meaning |", "|---|---|"]
+        lines += [f"| `{name}` | {field.description} |" for name, field in record.model_fields.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def test_the_columns_are_those_of_the_records() -> None:
+    assert columns_table().strip() in README, (
+        "the README's columns are out of date; print the section with\n"
+        "    python -c 'from tests.test_docs import columns_table; print(columns_table())'"
+    )
+
+
+def test_every_option_in_the_readme_exists() -> None:
+    for command in ("sweep", "report"):
+        offered = subprocess.run(
+            [sys.executable, "-m", "switchbench", command, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"},
+        ).stdout
+        known = set(re.findall(r"--[a-z-]+", offered))
+        for line in re.findall(rf"switchbench {command}[^`\n]*", README):
+            for option in re.findall(r"(?<=\s)--[a-z-]+", line):
+                assert option in known, f"`switchbench {command}` has no {option}: {line}"
+        for option in known - {"--help"}:
+            assert option in README, f"`switchbench {command} {option}` is not in the README"
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a reader has, so that the README's commands write nothing into the checkout."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "experiments", folder / "experiments")
+    shutil.copytree(ROOT / "results" / "reference", folder / "results" / "reference")
+    return folder
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize(("language", "text"), RUN_BLOCKS, ids=range(len(RUN_BLOCKS)))
+def test_block_runs(language: str, text: str, workplace: Path) -> None:
+    """Each block, in the order of the README, in one folder: later ones may use what earlier ones made."""
+    command = ["bash", "-euo", "pipefail", "-c", text] if language == "bash" else [sys.executable, "-c", text]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=workplace, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.docs
+def test_the_result_table_is_what_the_report_prints(workplace: Path) -> None:
+    """The README's result table stands between two marks, and is the report's own."""
+    (shown,) = re.findall(r"<!-- result table -->\n```text\n(.*?)```", README, flags=re.DOTALL)
+    printed = subprocess.run(
+        [sys.executable, "-m", "switchbench", "report", str(workplace / "results" / "reference")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"COLUMNS": "120", "NO_COLOR": "1"},
+    ).stdout
+    printed_lines = {line.rstrip() for line in printed.splitlines()}
+    for line in shown.splitlines():
+        assert line.rstrip() in printed_lines, f"the report does not print this line of the README:\n{line}"
