@@ -77,7 +77,7 @@ class ModelSpec(Spec):
     def _check_sparse_layers(self) -> Self:
         if isinstance(self.ffn, SparseFFNSpec) and not self.sparse_layers:
             raise ValueError(
-                f"switch_layer_frequency {self.ffn.switch_layer_frequency} makes no layer of num_layers {self.num_layers} "
-                f"sparse; the least that does is {1 / self.num_layers:.4g}"
+                f"switch_layer_frequency {self.ffn.switch_layer_frequency} makes no layer of num_layers "
+                f"{self.num_layers} sparse; the least that does is {1 / self.num_layers:.4g}"
             )
         return self

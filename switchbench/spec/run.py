@@ -79,7 +79,12 @@ class TrainSpec(Spec):
     weight_decay: Float = Field(0.1, ge=0, description="Decoupled weight decay, on matrices only.")
     gradient_clip: Float = Field(1.0, gt=0, description="Largest global gradient norm.")
     eval_points: Int = Field(10, ge=1, description="Evaluations along the tokens, beside those at annealed points.")
-    eval_tokens: Int = Field(65536, ge=2, description="Held-out tokens of each of these; annealed points take all.")
+    eval_tokens: Int | None = Field(
+        None,
+        ge=2,
+        description="Held-out tokens of each of these (annealed points take all); null: what costs 1% of training, "
+        "65536 at most.",
+    )
 
     @field_validator("betas")
     @classmethod
@@ -115,6 +120,14 @@ class TrainSpec(Spec):
         """All steps that are computed: the trunk up to its last branch, and every cooldown."""
         points = self.anneal_points
         return points[-1].branch_step + sum(point.end_step - point.branch_step for point in points)
+
+    @property
+    def regular_eval_tokens(self) -> int:
+        """Held-out tokens of a regular evaluation; by default all of them, each done twice, cost 1% of training."""
+        if self.eval_tokens is not None:
+            return self.eval_tokens
+        affordable = 3 * self.trained_steps * self.batch_tokens / (100 * 2 * self.eval_points)
+        return max(min(round(affordable), 65536), self.batch_tokens)
 
     @model_validator(mode="after")
     def _check_annealed_points_differ(self) -> Self:

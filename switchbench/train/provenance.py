@@ -52,7 +52,10 @@ def now() -> str:
 
 @cache
 def source_commit() -> str | None:
-    """Git commit of this package's source, with ``-dirty`` where it was changed; None outside a repository."""
+    """Last Git commit that changed this package's source, with ``-dirty`` where it was changed since.
+
+    Commits that leave the package alone do not count: they change no result. None outside a repository.
+    """
     folder = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +64,7 @@ def source_commit() -> str | None:
     try:
         if git("ls-files", "--error-unmatch", "__init__.py").returncode != 0:
             return None
-        commit = git("rev-parse", "--short=12", "HEAD").stdout.strip()
+        commit = git("log", "-1", "--format=%h", "--abbrev=12", "--", ".").stdout.strip()
         return commit + ("-dirty" if git("diff", "--quiet", "HEAD", "--", ".").returncode != 0 else "")
     except OSError:
         return None

@@ -178,15 +178,17 @@ def _take_steps(run: _Run, path: Path, *, until: int, point: AnnealPoint | None)
     """Take steps, with a look at the device every few."""
     while path.step < until:
         start_s, first = time.perf_counter(), path.step
-        outcomes = []
+        nlls_on_device, norms_on_device = [], []
         for step in range(first, min(until, first + STEPS_BETWEEN_LOOKS)):
             rate = learning_rate_at(run.spec.train, step=step, point=point)
-            outcomes.append(take_step(run.state, run.batches.batch(step), learning_rate=rate))
-            path.add_routings(outcomes[-1].routings)
-        nlls = torch.stack([outcome.nll for outcome in outcomes]).tolist()  # waits for the device
-        norms = torch.stack([outcome.gradient_norm for outcome in outcomes]).tolist()
+            outcome = take_step(run.state, run.batches.batch(step), learning_rate=rate)
+            path.add_routings(outcome.routings)
+            nlls_on_device.append(outcome.nll)
+            norms_on_device.append(outcome.gradient_norm)
+        nlls = torch.stack(nlls_on_device).tolist()  # waits for the device
+        norms = torch.stack(norms_on_device).tolist()
         path.add_steps(nlls, gradient_norms=norms, time_s=time.perf_counter() - start_s)
-        run.recorder.note_steps(len(outcomes), nll=nlls[-1])
+        run.recorder.note_steps(len(nlls), nll=nlls[-1])
         for step, nll in enumerate(nlls, start=first):
             if not math.isfinite(nll):
                 raise _DivergedError(f"the training nll was {nll} at step {step} of {run.spec.train.num_steps}")
@@ -194,7 +196,7 @@ def _take_steps(run: _Run, path: Path, *, until: int, point: AnnealPoint | None)
 
 def _chart(run: _Run, path: Path, *, point: AnnealPoint | None) -> None:
     """Add a regular point to the curve."""
-    evaluation = _evaluate(run, max_tokens=run.spec.train.eval_tokens)
+    evaluation = _evaluate(run, max_tokens=run.spec.train.regular_eval_tokens)
     run.recorder.add_point(path, evaluation, point=point, is_annealed=False)
 
 

@@ -211,10 +211,10 @@ WRONG_TOGETHER = [
     ),
     (
         HEAD + "base: {model: {ffn: {kind: sparse, switch_layer_frequency: §0.1}}}\n",
-        ["model: switch_layer_frequency 0.1 makes none of 4 layers sparse"],
+        ["model: switch_layer_frequency 0.1 makes no layer of num_layers 4 sparse"],
     ),
-    (HEAD + "base: {§model: {num_layers: 1, ffn: {kind: sparse}}}\n", ["makes none of 1 layers sparse"]),
-    (SPARSE + "sweep: {grid: {model.num_layers: [2, §1]}}\n", ["makes none of 1 layers sparse"]),
+    (HEAD + "base: {model: {num_layers: §1, ffn: {kind: sparse}}}\n", ["makes no layer of num_layers 1 sparse"]),
+    (SPARSE + "sweep: {grid: {model.num_layers: [2, §1]}}\n", ["makes no layer of num_layers 1 sparse"]),
     (
         HEAD + "base: {model: {ffn: {kind: sparse, routing_group_tokens: §100}}}\n",
         ["model.ffn.routing_group_tokens 100 must be a multiple of data.seq_len 128"],
