@@ -15,6 +15,7 @@ class Caveat(StrEnum):
     BOUND_ONLY = "BOUND_ONLY"
     CENSORED_SEEDS = "CENSORED_SEEDS"
     NOT_MONOTONE = "NOT_MONOTONE"
+    NON_CAUSAL_ROUTING = "NON_CAUSAL_ROUTING"
     CPU_TIMING = "CPU_TIMING"
     UNTRAINED_TIMING = "UNTRAINED_TIMING"
     NOT_TIMED = "NOT_TIMED"
@@ -55,6 +56,8 @@ _FOOTNOTES = {
     Caveat.CENSORED_SEEDS: "With one of the seeds left out, the target quality is not crossed between annealed points, "
     "so there is no interval.",
     Caveat.NOT_MONOTONE: "Quality got worse from one annealed point to the next; the first crossing counts.",
+    Caveat.NON_CAUSAL_ROUTING: "Experts choose their tokens with a look at later ones, which no text generator has: "
+    "there is no dropless quality, and no comparison with other models.",
     Caveat.CPU_TIMING: "Timed on a CPU: the ratio of step times does not carry over to other hardware.",
     Caveat.UNTRAINED_TIMING: "Timed with fresh weights, since the trained ones were gone: expert load may differ.",
     Caveat.NOT_TIMED: "No exclusive timing of this configuration exists; run the sweep again to add it.",

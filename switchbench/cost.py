@@ -29,7 +29,7 @@ class Parameters:
     dense_ffn: int
     """All dense feed-forward layers."""
     experts: int
-    """All experts of all sparse layers."""
+    """All experts of all sparse layers, shared ones included."""
     router: int
     """All routers."""
     norm: int
@@ -37,7 +37,7 @@ class Parameters:
     output: int
     """Output projection; 0 where tied to the embedding."""
     inactive: int
-    """Expert weights that one token does not meet."""
+    """Expert weights that one token does not meet (``expert_choice``: on average)."""
 
     @property
     def total(self) -> int:
@@ -65,8 +65,10 @@ class ForwardFlops:
     """Scores and weighted sum over all S positions."""
     dense_ffn: float
     """Dense feed-forward layers."""
-    experts: float
-    """The top_k experts that a token meets in each sparse layer."""
+    routed_experts: float
+    """The top_k experts that a token is sent to in each sparse layer."""
+    shared_experts: float
+    """The experts that every token meets."""
     router: float
     """Routers."""
     output: float
@@ -129,17 +131,18 @@ def count_parameters(model: ModelSpec, *, vocab_size: int) -> Parameters:
         The formula of the Switch Transformer's T5 stacks, decoder only, with QK-norm scales of width d_head.
     """
     d, layers, sparse = model.d_model, model.num_layers, len(model.sparse_layers)
-    ffn = _ffn_weights(model)
-    num_experts, top_k = (model.ffn.num_experts, model.ffn.top_k) if isinstance(model.ffn, SparseFFNSpec) else (0, 0)
+    ffn = model.ffn
+    experts = ffn if isinstance(ffn, SparseFFNSpec) else None
+    expert = _ffn_weights(model, d_ff=ffn.d_ff)
     return Parameters(
         embedding=vocab_size * d,
         attention=layers * 4 * d * model.num_heads * model.d_head,
-        dense_ffn=(layers - sparse) * ffn,
-        experts=sparse * num_experts * ffn,
-        router=sparse * d * num_experts,
+        dense_ffn=(layers - sparse) * _ffn_weights(model, d_ff=_dense_d_ff(model)),
+        experts=sparse * (experts.num_experts + experts.shared_experts) * expert if experts else 0,
+        router=sparse * d * experts.num_experts if experts and experts.router != "hash" else 0,
         norm=layers * (2 * d + 2 * model.d_head) + d,
         output=0 if model.tied_output else vocab_size * d,
-        inactive=sparse * (num_experts - top_k) * ffn,
+        inactive=sparse * (experts.num_experts - experts.top_k) * expert if experts else 0,
     )
 
 
@@ -152,40 +155,59 @@ def count_forward_flops(model: ModelSpec, *, vocab_size: int, seq_len: int) -> F
         seq_len: Positions per sequence, S.
     """
     d, layers, sparse = model.d_model, model.num_layers, len(model.sparse_layers)
-    num_experts, top_k = (model.ffn.num_experts, model.ffn.top_k) if isinstance(model.ffn, SparseFFNSpec) else (0, 0)
+    ffn = model.ffn
+    experts = ffn if isinstance(ffn, SparseFFNSpec) else None
+    expert = _ffn_weights(model, d_ff=ffn.d_ff)
     width = model.num_heads * model.d_head
     return ForwardFlops(
         attention_projections=2.0 * layers * 4 * d * width,
         attention_map=4.0 * layers * width * seq_len,
-        dense_ffn=2.0 * (layers - sparse) * _ffn_weights(model),
-        experts=2.0 * sparse * top_k * _ffn_weights(model),
-        router=2.0 * sparse * d * num_experts,
+        dense_ffn=2.0 * (layers - sparse) * _ffn_weights(model, d_ff=_dense_d_ff(model)),
+        routed_experts=2.0 * sparse * experts.top_k * expert if experts else 0.0,
+        shared_experts=2.0 * sparse * experts.shared_experts * expert if experts else 0.0,
+        router=2.0 * sparse * d * experts.num_experts if experts and experts.router != "hash" else 0.0,
         output=2.0 * vocab_size * d,
     )
 
 
 def count_train_flops(
-    spec: RunSpec, *, num_steps: int, dropped_token_fraction: float = 0.0, is_padded: bool = False
+    spec: RunSpec, *, num_steps: int, computed_share: float = 1.0, is_padded: bool = False
 ) -> TrainFlops:
     """Count the training FLOPs of a number of steps.
 
     Args:
         spec: The run.
         num_steps: Optimizer steps.
-        dropped_token_fraction: Share of the assignments that were dropped; 0 gives the bound known before the run.
+        computed_share: From ``computed_share``; 1 is what is known before the run.
         is_padded: Whether the dispatch computes every slot, filled or not.
     """
     forward = count_forward_flops(spec.model, vocab_size=spec.vocab_size, seq_len=spec.data.seq_len)
     tokens = float(num_steps) * spec.train.batch_tokens
-    experts = TRAIN_OVER_FORWARD * forward.experts * tokens
+    experts = TRAIN_OVER_FORWARD * forward.routed_experts * tokens
     useful = TRAIN_OVER_FORWARD * forward.total * tokens
     provisioned = useful - experts + experts * provisioned_over_useful(spec)
-    executed = provisioned if is_padded else useful - experts * dropped_token_fraction
+    executed = provisioned if is_padded else useful - experts + experts * computed_share
     return TrainFlops(useful=useful, provisioned=provisioned, executed=executed)
+
+
+def computed_share(spec: RunSpec, *, filled_slots: int, num_steps: int) -> float:
+    """Give the filled slots over the T·top_k assignments per layer that no dropping would fill; 1 for a dense model.
+
+    Args:
+        spec: The run.
+        filled_slots: Slots that were filled, over all layers and steps.
+        num_steps: Steps.
+    """
+    if not isinstance(spec.model.ffn, SparseFFNSpec):
+        return 1.0
+    per_step = len(spec.model.sparse_layers) * spec.train.batch_tokens * spec.model.ffn.top_k
+    return filled_slots / (num_steps * per_step)
 
 
 def provisioned_over_useful(spec: RunSpec) -> float:
     """Give the slots over the assignments, E·C/(T·top_k): the capacity factor that rounding really gives.
+
+    An expert of ``expert_choice`` has no more slots than there are tokens.
 
     1 for a dense model, and for a dropless one, whose kernels have no static shapes to fill.
     """
@@ -194,9 +216,16 @@ def provisioned_over_useful(spec: RunSpec) -> float:
         return 1.0
     group = spec.routing_group_tokens
     capacity = expert_capacity(group, num_experts=ffn.num_experts, capacity_factor=ffn.capacity_factor, top_k=ffn.top_k)
+    if ffn.router == "expert_choice":
+        capacity = min(capacity, group)
     return capacity * ffn.num_experts / (group * ffn.top_k)
 
 
-def _ffn_weights(model: ModelSpec) -> int:
-    """Weights of one dense layer or one expert; two matrices, three when gated."""
-    return (3 if is_gated(model.ffn.activation) else 2) * model.d_model * model.ffn.d_ff
+def _ffn_weights(model: ModelSpec, *, d_ff: int) -> int:
+    """Weights of a dense layer or an expert; two matrices, three when gated."""
+    return (3 if is_gated(model.ffn.activation) else 2) * model.d_model * d_ff
+
+
+def _dense_d_ff(model: ModelSpec) -> int:
+    """Hidden width of the dense layers: in a sparse model, that of the experts that a token meets together."""
+    return model.ffn.active_d_ff if isinstance(model.ffn, SparseFFNSpec) else model.ffn.d_ff

@@ -52,7 +52,7 @@ class RunRecord(_Record):
     tied_output: bool = Field(description="Whether the output projection is the embedding table.")
     init_scale: float = Field(description="s of σ = sqrt(s/fan_in) for every matrix but the router's.")
     ffn_kind: str = Field(description="`dense` or `sparse`.")
-    router: str | None = Field(None, description="Routing rule; None where dense, as are the next nine.")
+    router: str | None = Field(None, description="Routing rule; None where dense, as is all of routing.")
     num_experts: int = Field(1, description="Experts per sparse layer, E; 1 where dense.")
     top_k: int | None = Field(None, description="Experts per token.")
     capacity_factor: float | None = Field(None, description="Capacity factor in training; None: dropless or dense.")
@@ -61,7 +61,13 @@ class RunRecord(_Record):
     effective_capacity_factor: float | None = Field(None, description="C·E/(T·top_k): what rounding really gave.")
     routing_group_tokens: int | None = Field(None, description="Tokens routed together.")
     switch_layer_frequency: float | None = Field(None, description="Share of blocks that are sparse.")
-    aux_loss_weight: float | None = Field(None, description="α of the load-balancing loss.")
+    normalize_gates: bool | None = Field(None, description="Whether the gates of a token's k experts sum to 1.")
+    shared_experts: int | None = Field(None, description="Experts that every token meets.")
+    balance: str | None = Field(None, description="`aux_loss`, `bias` or `none`.")
+    aux_loss_weight: float | None = Field(None, description="α of the load-balancing loss; 0 where it is not used.")
+    balance_bias_rate: float | None = Field(None, description="Step of the bias per batch; None where not used.")
+    router_z_loss_weight: float | None = Field(None, description="Weight of the router's z loss.")
+    expert_dropout: float | None = Field(None, description="Dropout of the experts' hidden values.")
     router_jitter: float | None = Field(None, description="ε of the router's input noise.")
     router_init_scale: float | None = Field(None, description="Init scale of the router.")
     gate_scale: str | None = Field(None, description="`paper` or `unit_at_init`.")
@@ -94,6 +100,9 @@ class RunRecord(_Record):
         None, description="Mean entropy of the tokens' router distribution over the cooldown, nats."
     )
     dead_expert_fraction: float | None = Field(None, description="Share of experts with no token in the cooldown.")
+    expert_load_max_over_mean: float | None = Field(None, description="Largest load over the mean, over the cooldown.")
+    router_confidence: float | None = Field(None, description="Mean largest probability of a token, over the cooldown.")
+    router_z_loss: float | None = Field(None, description="Mean squared logsumexp of the logits, over the cooldown.")
     aux_loss: float | None = Field(
         None, description="Load-balancing loss over the cooldown, unscaled, mean over layers; 1 = balanced."
     )
@@ -168,9 +177,23 @@ class StepRecord(_Record):
     wall_clock_s: float = Field(description="Training time so far on this path, runs side by side.")
     dropped_token_fraction: float | None = Field(None, description="Dropped share since the previous point.")
     capacity_utilization: float | None = Field(None, description="Filled share of the slots since the previous point.")
+    ffn_rms_ratio: float | None = Field(None, description="At step 0: rms of the experts' output over a dense layer's.")
     router_entropy: list[float] | None = Field(None, description="Per sparse layer: mean token entropy, nats.")
-    aux_loss: list[float] | None = Field(None, description="Per sparse layer: load-balancing loss, unscaled.")
-    expert_load: list[list[float]] | None = Field(None, description="Per sparse layer: share of tokens per expert.")
+    entropy_of_mean: list[float] | None = Field(None, description="Per layer: entropy of the mean distribution, nats.")
+    router_confidence: list[float] | None = Field(None, description="Per layer: mean largest probability of a token.")
+    aux_loss: list[float] | None = Field(None, description="Per layer: load-balancing loss, unscaled.")
+    router_z_loss: list[float] | None = Field(None, description="Per layer: mean squared logsumexp, unscaled.")
+    expert_load: list[list[float]] | None = Field(None, description="Per layer: share of tokens per expert.")
+    expert_load_cv: list[float] | None = Field(None, description="Per layer: the load's coefficient of variation.")
+    expert_load_max_over_mean: list[float] | None = Field(None, description="Per layer: largest load over the mean.")
+    group_load_min: list[float] | None = Field(
+        None, description="Per layer: smallest load of an expert in any one routing group, over a balanced load."
+    )
+    group_load_max: list[float] | None = Field(None, description="Per layer: the largest, likewise.")
+    dead_expert_fraction: list[float] | None = Field(None, description="Per layer: share of experts without a token.")
+    dropped_by_position: list[list[float]] | None = Field(
+        None, description="Per layer: dropped share in each eighth of the sequence."
+    )
 
 
 class TimingRecord(_Record):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from switchbench.cost import count_forward_flops, count_parameters
+from switchbench.cost import count_forward_flops, count_parameters, provisioned_over_useful
 from switchbench.record import RunRecord, Status
 from switchbench.spec import RunSpec, SparseFFNSpec, expert_capacity
 
@@ -100,10 +100,16 @@ def _describe_routing(spec: RunSpec) -> dict[str, Any]:
         "capacity_factor": ffn.capacity_factor,
         "eval_capacity_factor": ffn.evaluation_capacity_factor,
         "expert_capacity": None if is_dropless else capacity,
-        "effective_capacity_factor": None if is_dropless else capacity * ffn.num_experts / (group * ffn.top_k),
+        "effective_capacity_factor": None if is_dropless else provisioned_over_useful(spec),
         "routing_group_tokens": group,
         "switch_layer_frequency": ffn.switch_layer_frequency,
-        "aux_loss_weight": ffn.aux_loss_weight,
+        "normalize_gates": ffn.normalize_gates if ffn.router == "top_k" else None,
+        "shared_experts": ffn.shared_experts,
+        "balance": ffn.balance if ffn.router in ("switch", "top_k") else "none",
+        "aux_loss_weight": ffn.aux_loss_weight if ffn.is_balanced_by_loss else 0.0,
+        "balance_bias_rate": ffn.balance_bias_rate if ffn.balance == "bias" else None,
+        "router_z_loss_weight": ffn.router_z_loss_weight,
+        "expert_dropout": ffn.expert_dropout,
         "router_jitter": ffn.router_jitter,
         "router_init_scale": ffn.router_init_scale,
         "gate_scale": ffn.gate_scale,

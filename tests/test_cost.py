@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from switchbench.cost import cost_of, count_forward_flops, count_parameters, count_train_flops, provisioned_over_useful
+from switchbench.cost import (
+    computed_share,
+    cost_of,
+    count_forward_flops,
+    count_parameters,
+    count_train_flops,
+    provisioned_over_useful,
+)
 from switchbench.model.transformer import Transformer, build_model
 from switchbench.spec import ModelSpec
 from tests.specs import sparse, tiny_run
@@ -23,6 +30,24 @@ ffns = st.one_of(
             "d_ff": st.integers(1, 40),
             "num_experts": st.integers(1, 9),
             "switch_layer_frequency": st.sampled_from([0.25, 0.5, 0.75, 1.0]),
+            "shared_experts": st.integers(0, 2),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("sparse"),
+            "d_ff": st.integers(1, 40),
+            "num_experts": st.integers(3, 9),
+            "router": st.just("top_k"),
+            "top_k": st.integers(2, 3),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("sparse"),
+            "d_ff": st.integers(1, 40),
+            "num_experts": st.integers(2, 9),
+            "router": st.sampled_from(["hash", "expert_choice"]),
         }
     ),
 )
@@ -61,7 +86,7 @@ def component_of(name: str, parameter: torch.Tensor) -> str:
         return "attention"
     if name.endswith("w_router"):
         return "router"
-    return "experts" if parameter.ndim == 3 else "dense_ffn"
+    return "experts" if parameter.ndim == 3 or ".shared." in name else "dense_ffn"
 
 
 @pytest.mark.parametrize("num_experts", [1, 2, 7])
@@ -78,7 +103,8 @@ def test_active_parameters_are_those_of_one_expert_per_sparse_layer(num_experts:
 def test_flops_equal_torchs_counter(model: dict, dropless: bool) -> None:
     """Forward and backward, under math attention and the matmul loop, kept assignments only."""
     spec = tiny_run(ffn=model["ffn"], model=model, data={"seq_len": 8}, train={"batch_tokens": 32})
-    capacity_factor = None if dropless or model["ffn"]["kind"] == "dense" else 0.5
+    is_limited = model["ffn"].get("router") == "expert_choice" or not dropless
+    capacity_factor = 0.5 if is_limited and model["ffn"]["kind"] == "sparse" else None
     built = build_model(spec)
     token_BS = torch.randint(0, 256, (4, 8), generator=torch.Generator().manual_seed(0))
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -88,11 +114,10 @@ def test_flops_equal_torchs_counter(model: dict, dropless: bool) -> None:
         (loss + sum(routing.aux_loss for routing in output.routings)).backward()
         total = counter.get_total_flops()
     counted = count_forward_flops(spec.model, vocab_size=256, seq_len=8)
-    kept = sum(routing.kept_tokens_N.shape[0] for routing in output.routings)
-    offered = sum(routing.num_tokens for routing in output.routings)
-    share = kept / offered if offered else 1.0
-    assert forward == round(32 * (counted.total - counted.experts * (1 - share)))
-    train = count_train_flops(spec, num_steps=1, dropped_token_fraction=1 - share)
+    filled = sum(routing.token_N.shape[0] for routing in output.routings)
+    share = computed_share(spec, filled_slots=filled, num_steps=1)
+    assert forward == round(32 * (counted.total - counted.routed_experts * (1 - share)))
+    train = count_train_flops(spec, num_steps=1, computed_share=share)
     assert total == round(train.executed)
 
 
@@ -101,11 +126,11 @@ def test_train_flops_by_hand() -> None:
     spec = tiny_run(ffn=sparse(capacity_factor=1.5, switch_layer_frequency=1.0, d_ff=10))
     experts = 3 * 2 * (2 * 16 * 10) * 2 * 256  # train x 2 per multiply-add x weights of an expert x layers x tokens
     rest = 3 * 256 * (2 * 2 * 4 * 16 * 16 + 4 * 2 * 16 * 32 + 2 * 2 * 16 * 4 + 2 * 256 * 16)
-    flops = count_train_flops(spec, num_steps=1, dropped_token_fraction=0.25)
+    flops = count_train_flops(spec, num_steps=1, computed_share=0.75)
     assert flops.useful == experts + rest
     assert flops.provisioned == 1.5 * experts + rest
     assert flops.executed == 0.75 * experts + rest
-    padded = count_train_flops(spec, num_steps=1, dropped_token_fraction=0.25, is_padded=True)
+    padded = count_train_flops(spec, num_steps=1, computed_share=0.75, is_padded=True)
     assert padded.executed == padded.provisioned
 
 

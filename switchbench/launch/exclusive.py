@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from switchbench.cost import count_parameters, count_train_flops
+from switchbench.cost import computed_share, count_parameters, count_train_flops
 from switchbench.data.batches import TrainBatches
 from switchbench.data.corpora import open_prepared_corpus, read_tokens
 from switchbench.device import MachineFacts, machine_facts, measure_peak_flops, resolve_device, synchronizer
@@ -40,8 +40,8 @@ class _Timed:
     stopwatch: Stopwatch
     trained_weights: bool
     step: int
-    kept: int = 0
-    assignments: int = 0
+    filled: int = 0
+    steps: int = 0
 
 
 def measure_configurations(
@@ -132,8 +132,8 @@ def _measure_round(one: _Timed) -> None:
                 batch = one.batches.batch(one.step)
             outcome = take_step(one.state, batch, learning_rate=last_rate, part=partial(watch.part, keep=keep))
         one.step += 1
-        one.kept += sum(routing.kept_tokens_N.shape[0] for routing in outcome.routings)
-        one.assignments += sum(routing.num_tokens for routing in outcome.routings)
+        one.filled += sum(routing.token_N.shape[0] for routing in outcome.routings)
+        one.steps += 1
 
 
 def _summarize(
@@ -142,8 +142,8 @@ def _summarize(
     spec: RunSpec = one.item.spec
     step = summarize(one.stopwatch.times_s["step"])
     parts = {name: summarize(times_s).median_s for name, times_s in one.stopwatch.times_s.items()}
-    dropped = 1 - one.kept / one.assignments if one.assignments else 0.0
-    flops = count_train_flops(spec, num_steps=1, dropped_token_fraction=dropped)
+    share = computed_share(spec, filled_slots=one.filled, num_steps=one.steps)
+    flops = count_train_flops(spec, num_steps=1, computed_share=share)
     return TimingRecord(
         sweep=sweep,
         config_id=spec.config_id,

@@ -3,34 +3,75 @@
 Axes: T tokens, N kept tokens sorted by expert, E experts, D width in, F width out.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from switchbench.model.router import Routing
 
-def gather_tokens(x_TD: Tensor, token_N: Tensor) -> Tensor:
-    """Select distinct tokens: x_TD[token_N].
 
-    The backward pass writes instead of adding, which is right because no token is selected twice.
+@dataclass(frozen=True, kw_only=True)
+class Experts:
+    """The experts of one layer, for one call."""
+
+    w_in_EDF: Tensor
+    """First matrix of each."""
+    w_gate_EDF: Tensor | None
+    """Matrix of each one's gated unit; None unless gated."""
+    w_out_EFD: Tensor
+    """Last matrix of each."""
+    activate: Callable[[Tensor, Tensor | None], Tensor]
+    """Takes x @ w_in and x @ w_gate, or None, to the hidden values, dropout included."""
+
+
+def apply_experts(x_TD: Tensor, *, routing: Routing, experts: Experts, gate_multiplier: float) -> Tensor:
+    """Send tokens to their experts and add up what comes back, each answer times its gate.
+
+    y[t] = Σ over the kept assignments n of token t of gate[n] · expert(x[t]); exactly 0 where there are none.
 
     Args:
         x_TD: All tokens.
-        token_N: Indices, distinct.
+        routing: Which go where.
+        experts: The experts.
+        gate_multiplier: Constant factor on the gates.
     """
-    return _Gather.apply(x_TD, token_N)  # type: ignore[no-any-return, no-untyped-call]
+    tokens_per_expert = routing.kept_per_expert_E.tolist()
+    x_ND = gather_tokens(x_TD, routing.token_N, is_distinct=routing.is_distinct)
+    hidden_NF = grouped_matmul(x_ND, experts.w_in_EDF, tokens_per_expert=tokens_per_expert)
+    gate_NF = None
+    if experts.w_gate_EDF is not None:
+        gate_NF = grouped_matmul(x_ND, experts.w_gate_EDF, tokens_per_expert=tokens_per_expert)
+    active_NF = experts.activate(hidden_NF, gate_NF)
+    y_ND = grouped_matmul(active_NF, experts.w_out_EFD, tokens_per_expert=tokens_per_expert)
+    y_ND = y_ND * (routing.gate_N * gate_multiplier).to(y_ND.dtype).unsqueeze(-1)
+    return scatter_tokens(y_ND, routing.token_N, num_tokens=x_TD.shape[0], is_distinct=routing.is_distinct)
 
 
-def scatter_tokens(y_ND: Tensor, token_N: Tensor, *, num_tokens: int) -> Tensor:
-    """Put tokens back into their places; the places of dropped tokens are exactly 0.
+def gather_tokens(x_TD: Tensor, token_N: Tensor, *, is_distinct: bool) -> Tensor:
+    """Select tokens: x_TD[token_N].
+
+    Args:
+        x_TD: All tokens.
+        token_N: Indices.
+        is_distinct: Whether no token is selected twice: then the backward pass may write where it else must add.
+    """
+    return _Gather.apply(x_TD, token_N, is_distinct)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def scatter_tokens(y_ND: Tensor, token_N: Tensor, *, num_tokens: int, is_distinct: bool) -> Tensor:
+    """Put tokens back into their places and add up those of one place; the places of none are exactly 0.
 
     Args:
         y_ND: Kept tokens.
-        token_N: Their places, distinct.
+        token_N: Their places.
         num_tokens: Places, T.
+        is_distinct: Whether no place is named twice.
     """
-    return _Scatter.apply(y_ND, token_N, num_tokens)  # type: ignore[no-any-return, no-untyped-call]
+    return _Scatter.apply(y_ND, token_N, num_tokens, is_distinct)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def grouped_matmul(x_ND: Tensor, w_EDF: Tensor, *, tokens_per_expert: list[int]) -> Tensor:
@@ -50,29 +91,29 @@ def grouped_matmul(x_ND: Tensor, w_EDF: Tensor, *, tokens_per_expert: list[int])
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_TD: Tensor, token_N: Tensor) -> Tensor:
+    def forward(ctx: Any, x_TD: Tensor, token_N: Tensor, is_distinct: bool) -> Tensor:
         ctx.save_for_backward(token_N)
-        ctx.num_tokens = x_TD.shape[0]
+        ctx.num_tokens, ctx.is_distinct = x_TD.shape[0], is_distinct
         return x_TD.index_select(0, token_N)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_ND: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad_ND: Tensor) -> tuple[Tensor, None, None]:
         (token_N,) = ctx.saved_tensors
-        return _place(grad_ND, token_N, num_tokens=ctx.num_tokens), None
+        return _place(grad_ND, token_N, num_tokens=ctx.num_tokens, is_distinct=ctx.is_distinct), None, None
 
 
 class _Scatter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, y_ND: Tensor, token_N: Tensor, num_tokens: int) -> Tensor:
+    def forward(ctx: Any, y_ND: Tensor, token_N: Tensor, num_tokens: int, is_distinct: bool) -> Tensor:
         ctx.save_for_backward(token_N)
-        return _place(y_ND, token_N, num_tokens=num_tokens)
+        return _place(y_ND, token_N, num_tokens=num_tokens, is_distinct=is_distinct)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor, None, None, None]:
         (token_N,) = ctx.saved_tensors
-        return grad_TD.index_select(0, token_N), None, None
+        return grad_TD.index_select(0, token_N), None, None, None
 
 
 class _GroupedMatmul(torch.autograd.Function):
@@ -105,7 +146,9 @@ def _busy_experts(tokens_per_expert: list[int], *tensors: Tensor) -> list[tuple[
     return [(expert, part) for expert, part in enumerate(parts) if tokens_per_expert[expert]]
 
 
-def _place(y_ND: Tensor, token_N: Tensor, *, num_tokens: int) -> Tensor:
+def _place(y_ND: Tensor, token_N: Tensor, *, num_tokens: int, is_distinct: bool) -> Tensor:
+    if not is_distinct:
+        return y_ND.new_zeros(num_tokens, y_ND.shape[1]).index_add_(0, token_N, y_ND)
     if token_N.shape[0] == num_tokens:  # a permutation overwrites everything
         return y_ND.new_empty(num_tokens, y_ND.shape[1]).index_copy_(0, token_N, y_ND)
     return y_ND.new_zeros(num_tokens, y_ND.shape[1]).index_copy_(0, token_N, y_ND)

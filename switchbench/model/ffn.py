@@ -1,15 +1,15 @@
 """The feed-forward layer, dense and sparse, side by side: this is all that differs between a run and its twin.
 
-Axes: T tokens, D width, F hidden width (per expert), E experts, N kept tokens.
+Axes: T tokens, D width, F hidden width (per expert), E experts, V vocabulary.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from switchbench.model.dispatch import gather_tokens, grouped_matmul, scatter_tokens
-from switchbench.model.router import Routing, route
-from switchbench.spec import DenseFFNSpec, SparseFFNSpec, is_gated
+from switchbench.model.dispatch import Experts, apply_experts
+from switchbench.model.router import Routing, route, route_by_hash
+from switchbench.spec import SparseFFNSpec, is_gated
 
 TRUNCATED_VARIANCE = 0.7737
 """Variance of a standard normal that is cut at two deviations: 1 - 4·φ(2)/(2Φ(2) - 1)."""
@@ -19,16 +19,17 @@ class DenseFFN(nn.Module):
     """y = act(x @ w_in) @ w_out, or y = (act(x @ w_gate) * (x @ w_in)) @ w_out when gated.
 
     Args:
-        spec: The layer; of a sparse specification, its dense counterpart with the same hidden width.
         d_model: Width, D.
+        d_ff: Hidden width, F.
+        activation: Name, as in the specification.
     """
 
-    def __init__(self, spec: DenseFFNSpec | SparseFFNSpec, *, d_model: int) -> None:
+    def __init__(self, *, d_model: int, d_ff: int, activation: str) -> None:
         super().__init__()
-        self.activation = spec.activation
-        self.w_in = nn.Parameter(torch.empty(d_model, spec.d_ff))
-        self.w_gate = nn.Parameter(torch.empty(d_model, spec.d_ff)) if is_gated(spec.activation) else None
-        self.w_out = nn.Parameter(torch.empty(spec.d_ff, d_model))
+        self.activation = activation
+        self.w_in = nn.Parameter(torch.empty(d_model, d_ff))
+        self.w_gate = nn.Parameter(torch.empty(d_model, d_ff)) if is_gated(activation) else None
+        self.w_out = nn.Parameter(torch.empty(d_ff, d_model))
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Transform every token."""
@@ -38,63 +39,122 @@ class DenseFFN(nn.Module):
 
 
 class SwitchFFN(nn.Module):
-    """E dense layers of which each token meets one: y = p_e(x) · FFN_e(x), e = argmax p; 0 for a dropped token.
+    """E dense layers of which each token meets some: y = Σ_e gate_e(x) · FFN_e(x); 0 for a dropped token.
 
     The router works in float32 at least, whatever the precision of the rest ("selective precision", §2.4 of the paper).
+    Shared experts, which every token meets, are one dense layer as wide as all of them; its answer is added.
 
     Args:
         spec: The layer.
         d_model: Width, D.
+        vocab_size: Vocabulary, V; what a hash router hashes.
     """
 
-    def __init__(self, spec: SparseFFNSpec, *, d_model: int) -> None:
+    def __init__(self, spec: SparseFFNSpec, *, d_model: int, vocab_size: int) -> None:
         super().__init__()
         self.spec = spec
-        experts = spec.num_experts
-        self.w_router = nn.Parameter(torch.empty(d_model, experts))
-        self.w_in = nn.Parameter(torch.empty(experts, d_model, spec.d_ff))
-        self.w_gate = nn.Parameter(torch.empty(experts, d_model, spec.d_ff)) if is_gated(spec.activation) else None
-        self.w_out = nn.Parameter(torch.empty(experts, spec.d_ff, d_model))
+        experts, d_ff = spec.num_experts, spec.d_ff
+        self.w_router = nn.Parameter(torch.empty(d_model, experts)) if spec.router != "hash" else None
+        self.w_in = nn.Parameter(torch.empty(experts, d_model, d_ff))
+        self.w_gate = nn.Parameter(torch.empty(experts, d_model, d_ff)) if is_gated(spec.activation) else None
+        self.w_out = nn.Parameter(torch.empty(experts, d_ff, d_model))
+        self.shared = None
+        if spec.shared_experts:
+            self.shared = DenseFFN(d_model=d_model, d_ff=spec.shared_experts * d_ff, activation=spec.activation)
         self.gate_multiplier = 1.0
         if spec.gate_scale == "unit_at_init":
             self.gate_multiplier = 1.0 / expected_gate_rms(experts, router_init_scale=spec.router_init_scale)
+        self.choice_bias_E: Tensor | None
+        self.expert_of_token_V: Tensor | None
+        self.register_buffer("choice_bias_E", torch.zeros(experts) if spec.balance == "bias" else None)
+        is_hash = spec.router == "hash"
+        self.register_buffer("expert_of_token_V", torch.zeros(vocab_size, dtype=torch.int64) if is_hash else None)
 
     def forward(
-        self, x_TD: Tensor, *, group_tokens: int, capacity_factor: float | None, jitter: torch.Generator | None = None
+        self,
+        x_TD: Tensor,
+        *,
+        token_T: Tensor,
+        group_tokens: int,
+        capacity_factor: float | None,
+        noise: torch.Generator | None = None,
     ) -> tuple[Tensor, Routing]:
-        """Route every token to one expert.
+        """Route every token to its experts.
 
         Args:
-            x_TD: Tokens.
+            x_TD: Hidden states.
+            token_T: Token ids at these places.
             group_tokens: Tokens routed together; must divide T.
             capacity_factor: Limits each expert; None: nothing is dropped.
-            jitter: Source of the router's input noise; None: no noise (evaluation).
+            noise: Source of router jitter and expert dropout; None: neither (evaluation).
 
         Returns:
             y_TD, and what the router decided.
         """
+        routing = self._route(
+            x_TD, token_T=token_T, group_tokens=group_tokens, capacity_factor=capacity_factor, noise=noise
+        )
+        dropout = self.spec.expert_dropout if noise is not None else 0.0
+
+        def activate_with_dropout(hidden: Tensor, gate: Tensor | None) -> Tensor:
+            active = activate(hidden, gate, activation=self.spec.activation)
+            if dropout > 0:
+                active = active * torch.empty_like(active).bernoulli_(1 - dropout, generator=noise).div_(1 - dropout)
+            return active
+
+        experts = Experts(
+            w_in_EDF=self.w_in, w_gate_EDF=self.w_gate, w_out_EFD=self.w_out, activate=activate_with_dropout
+        )
+        y_TD = apply_experts(x_TD, routing=routing, experts=experts, gate_multiplier=self.gate_multiplier)
+        if self.shared is not None:
+            y_TD = y_TD + self.shared(x_TD)
+        return y_TD, routing
+
+    def _route(
+        self,
+        x_TD: Tensor,
+        *,
+        token_T: Tensor,
+        group_tokens: int,
+        capacity_factor: float | None,
+        noise: torch.Generator | None,
+    ) -> Routing:
         router_dtype = torch.promote_types(x_TD.dtype, torch.float32)
+        if self.w_router is None:
+            assert self.expert_of_token_V is not None
+            return route_by_hash(
+                self.expert_of_token_V[token_T],
+                spec=self.spec,
+                group_tokens=group_tokens,
+                capacity_factor=capacity_factor,
+                dtype=router_dtype,
+            )
         router_input_TD = x_TD.to(router_dtype)
-        if jitter is not None and self.spec.router_jitter > 0:
-            noise_TD = torch.empty_like(router_input_TD)
-            noise_TD.uniform_(1 - self.spec.router_jitter, 1 + self.spec.router_jitter, generator=jitter)
+        jitter = self.spec.router_jitter
+        if noise is not None and jitter > 0:
+            noise_TD = torch.empty_like(router_input_TD).uniform_(1 - jitter, 1 + jitter, generator=noise)
             router_input_TD = router_input_TD * noise_TD
-        routing = route(
+        return route(
             router_input_TD @ self.w_router.to(router_dtype),
             spec=self.spec,
             group_tokens=group_tokens,
             capacity_factor=capacity_factor,
+            choice_bias_E=self.choice_bias_E,
         )
-        tokens_per_expert = routing.kept_per_expert_E.tolist()
-        x_ND = gather_tokens(x_TD, routing.kept_tokens_N)
-        hidden_NF = grouped_matmul(x_ND, self.w_in, tokens_per_expert=tokens_per_expert)
-        gate_NF = None
-        if self.w_gate is not None:
-            gate_NF = grouped_matmul(x_ND, self.w_gate, tokens_per_expert=tokens_per_expert)
-        active_NF = activate(hidden_NF, gate_NF, activation=self.spec.activation)
-        y_ND = grouped_matmul(active_NF, self.w_out, tokens_per_expert=tokens_per_expert)
-        y_ND = y_ND * (routing.gate_N * self.gate_multiplier).to(y_ND.dtype).unsqueeze(-1)
-        return scatter_tokens(y_ND, routing.kept_tokens_N, num_tokens=x_TD.shape[0]), routing
+
+    @torch.no_grad()
+    def update_choice_bias(self, routing: Routing) -> None:
+        """Raise the bias of experts with less than the mean load and lower the others', by a fixed step.
+
+        Args:
+            routing: What the router decided in the step just taken.
+
+        Source:
+            Wang et al. 2024 (arXiv:2408.15664), algorithm 1: the sign of the error, not its size.
+        """
+        if self.choice_bias_E is not None:
+            load_E = routing.tokens_per_expert_EG.sum(dim=1).to(self.choice_bias_E.dtype)
+            self.choice_bias_E += self.spec.balance_bias_rate * (load_E.mean() - load_E).sign()
 
 
 def activate(hidden: Tensor, gate: Tensor | None, *, activation: str) -> Tensor:

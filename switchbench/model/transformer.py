@@ -32,28 +32,31 @@ class Block(nn.Module):
 
     Args:
         spec: The model.
+        vocab_size: Vocabulary, V.
         is_sparse: Whether the feed-forward layer is the sparse one.
     """
 
-    def __init__(self, spec: ModelSpec, *, is_sparse: bool) -> None:
+    def __init__(self, spec: ModelSpec, *, vocab_size: int, is_sparse: bool) -> None:
         super().__init__()
         self.attention_norm_scale = nn.Parameter(torch.ones(spec.d_model))
         self.attention = Attention(d_model=spec.d_model, num_heads=spec.num_heads, d_head=spec.d_head)
         self.ffn_norm_scale = nn.Parameter(torch.ones(spec.d_model))
         self.ffn: DenseFFN | SwitchFFN
         if is_sparse and isinstance(spec.ffn, SparseFFNSpec):
-            self.ffn = SwitchFFN(spec.ffn, d_model=spec.d_model)
+            self.ffn = SwitchFFN(spec.ffn, d_model=spec.d_model, vocab_size=vocab_size)
         else:
-            self.ffn = DenseFFN(spec.ffn, d_model=spec.d_model)
+            d_ff = spec.ffn.active_d_ff if isinstance(spec.ffn, SparseFFNSpec) else spec.ffn.d_ff
+            self.ffn = DenseFFN(d_model=spec.d_model, d_ff=d_ff, activation=spec.ffn.activation)
 
     def forward(
         self,
         x_BSD: Tensor,
         *,
         rotation_SP: Tensor,
+        token_BS: Tensor,
         capacity_factor: float | None,
         group_tokens: int,
-        jitter: torch.Generator | None,
+        noise: torch.Generator | None,
     ) -> tuple[Tensor, Routing | None]:
         """Transform the residual stream; the arguments are those of ``Transformer.forward``."""
         routing = None
@@ -62,7 +65,11 @@ class Block(nn.Module):
         normed_TD = rms_norm(x_BSD, self.ffn_norm_scale).flatten(0, 1)
         if isinstance(self.ffn, SwitchFFN):
             y_TD, routing = self.ffn(
-                normed_TD, group_tokens=group_tokens, capacity_factor=capacity_factor, jitter=jitter
+                normed_TD,
+                token_T=token_BS.flatten(),
+                group_tokens=group_tokens,
+                capacity_factor=capacity_factor,
+                noise=noise,
             )
         else:
             y_TD = self.ffn(normed_TD)
@@ -84,8 +91,9 @@ class Transformer(nn.Module):
         super().__init__()
         self.spec = spec
         self.embedding = nn.Parameter(torch.empty(vocab_size, spec.d_model))
+        sparse_layers = spec.sparse_layers
         self.blocks = nn.ModuleList(
-            Block(spec, is_sparse=index in spec.sparse_layers) for index in range(spec.num_layers)
+            Block(spec, vocab_size=vocab_size, is_sparse=index in sparse_layers) for index in range(spec.num_layers)
         )
         self.final_norm_scale = nn.Parameter(torch.ones(spec.d_model))
         self.output = None if spec.tied_output else nn.Parameter(torch.empty(spec.d_model, vocab_size))
@@ -96,7 +104,7 @@ class Transformer(nn.Module):
         *,
         capacity_factor: float | None,
         group_tokens: int | None = None,
-        jitter: torch.Generator | None = None,
+        noise: torch.Generator | None = None,
     ) -> ModelOutput:
         """Predict the next token at every position.
 
@@ -104,7 +112,7 @@ class Transformer(nn.Module):
             token_BS: Tokens, int64.
             capacity_factor: Limits the experts of sparse layers; None: dropless.
             group_tokens: Tokens routed together; None: all T.
-            jitter: Source of the router's input noise; None: no noise.
+            noise: Source of router jitter and expert dropout; None: neither (evaluation).
         """
         group_tokens = group_tokens or token_BS.numel()
         rotation_SP = rotation(token_BS.shape[1], d_head=self.spec.d_head, device=token_BS.device)
@@ -114,15 +122,28 @@ class Transformer(nn.Module):
             x_BSD, routing = block(
                 x_BSD,
                 rotation_SP=rotation_SP,
+                token_BS=token_BS,
                 capacity_factor=capacity_factor,
                 group_tokens=group_tokens,
-                jitter=jitter,
+                noise=noise,
             )
             if routing is not None:
                 routings.append(routing)
         x_BSD = rms_norm(x_BSD, self.final_norm_scale)
         logits_BSV = x_BSD @ (self.embedding.T if self.output is None else self.output)
         return ModelOutput(logits_BSV=logits_BSV, routings=tuple(routings))
+
+    def update_choice_biases(self, routings: tuple[Routing, ...]) -> None:
+        """Adapt the routers that are balanced by a bias; the others stay as they are.
+
+        Args:
+            routings: What the routers decided in the step just taken, from the bottom up.
+        """
+        if not isinstance(self.spec.ffn, SparseFFNSpec) or self.spec.ffn.balance != "bias":
+            return
+        layers = [module for module in self.modules() if isinstance(module, SwitchFFN)]
+        for layer, routing in zip(layers, routings, strict=True):
+            layer.update_choice_bias(routing)
 
 
 def build_model(spec: RunSpec) -> Transformer:
@@ -140,10 +161,10 @@ def build_model(spec: RunSpec) -> Transformer:
 def initialize(model: Transformer, *, seed: int) -> None:
     """Draw every matrix from a truncated normal, σ = sqrt(s/fan_in), cut at 2σ; norm scales stay 1.
 
-    s is ``init_scale``, for routers ``router_init_scale``. The fan-in of the embedding is D. A weight depends on the
-    seed and on its own name alone, and expert e > 0 has a name of its own while expert 0 bears the dense layer's: so a
-    sparse model and its dense twin share attention and embedding to the bit, expert 0 is the dense layer, and no
-    expert depends on E.
+    s is ``init_scale``, for routers ``router_init_scale``. The fan-in of the embedding is D. A hash router's table is
+    drawn uniformly. A weight depends on the seed and on its own name alone, and expert e > 0 has a name of its own,
+    while expert 0 bears the dense layer's: so a sparse model and its dense twin share attention and embedding to the
+    bit, expert 0 is the dense layer (where the two are equally wide), and no expert depends on E.
 
     Args:
         model: Changed in place; on the CPU.
@@ -164,6 +185,9 @@ def initialize(model: Transformer, *, seed: int) -> None:
         else:
             fan_in = parameter.shape[1] if name == "embedding" else parameter.shape[0]
             _draw(parameter, fan_in=fan_in, scale=scale, seed=seed, name=name)
+    for name, buffer in model.named_buffers():
+        if name.endswith("expert_of_token_V") and isinstance(model.spec.ffn, SparseFFNSpec):
+            buffer.random_(0, model.spec.ffn.num_experts, generator=_generator(seed=seed, name=name))
 
 
 def expert_name(name: str, expert: int) -> str:
@@ -172,7 +196,12 @@ def expert_name(name: str, expert: int) -> str:
 
 
 def _draw(matrix: Tensor, *, fan_in: int, scale: float, seed: int, name: str) -> None:
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
     deviation = (scale / fan_in) ** 0.5
+    generator = _generator(seed=seed, name=name)
     nn.init.trunc_normal_(matrix, std=deviation, a=-2 * deviation, b=2 * deviation, generator=generator)
+
+
+def _generator(*, seed: int, name: str) -> torch.Generator:
+    """Give every name random numbers of its own."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))

@@ -12,8 +12,8 @@ BASELINES: tuple[Baseline, ...] = ("iso_flop",)
 def dense_twin(spec: RunSpec, *, baseline: Baseline) -> RunSpec:
     """The dense configuration that a sparse one is compared with: its tokens, batches, schedule, shape and seed.
 
-    ``iso_flop``: d_ff = top_k · (the experts' d_ff), so that one token meets as many FFN weights. The router and the
-    padding of the experts' slots are not matched; they are counted, and stand in the tables.
+    ``iso_flop``: d_ff = (top_k + shared experts) · (the experts' d_ff), so that one token meets as many FFN weights.
+    The router and the padding of the experts' slots are not matched; they are counted, and stand in the tables.
 
     Source:
         Switch Transformer, section 2.1: FLOP-matched dense models.
@@ -22,7 +22,7 @@ def dense_twin(spec: RunSpec, *, baseline: Baseline) -> RunSpec:
     assert isinstance(ffn, SparseFFNSpec), "only a sparse configuration has a dense twin"
     match baseline:
         case "iso_flop":
-            d_ff = ffn.top_k * ffn.d_ff
+            d_ff = ffn.active_d_ff
         case _:
             assert_never(baseline)
     dense = DenseFFNSpec(kind="dense", d_ff=d_ff, activation=ffn.activation)

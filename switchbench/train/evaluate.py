@@ -18,8 +18,8 @@ from switchbench.spec import RunSpec, SparseFFNSpec
 class Evaluation:
     """Held-out quality."""
 
-    nll: float
-    """Nats per token, dropless."""
+    nll: float | None
+    """Nats per token, dropless; None where experts choose tokens: there is no routing without a limit."""
     nll_capacity: float | None
     """The same with experts limited by the evaluation's capacity factor; None where there is no limit."""
     num_tokens: int
@@ -37,18 +37,20 @@ def evaluate(model: Transformer, token_ids: np.ndarray, *, spec: RunSpec, max_to
     """
     ffn = spec.model.ffn
     limit = ffn.evaluation_capacity_factor if isinstance(ffn, SparseFFNSpec) else None
-    nll, num_tokens = _score(model, token_ids, spec=spec, max_tokens=max_tokens, capacity_factor=None)
-    nll_capacity = None
+    nll = nll_capacity = None
+    num_tokens = 0
+    if not isinstance(ffn, SparseFFNSpec) or ffn.is_causal:
+        nll, num_tokens = _score(model, token_ids, spec=spec, max_tokens=max_tokens, capacity_factor=None)
     if limit is not None:
-        nll_capacity, _ = _score(model, token_ids, spec=spec, max_tokens=max_tokens, capacity_factor=limit)
+        nll_capacity, num_tokens = _score(model, token_ids, spec=spec, max_tokens=max_tokens, capacity_factor=limit)
     return Evaluation(nll=nll, nll_capacity=nll_capacity, num_tokens=num_tokens)
 
 
 @torch.no_grad()
 def ffn_rms_ratio(model: Transformer, token_BS: Tensor) -> float | None:
-    """Rms of the sparse layers' output over that of a dense layer (expert 0) on the same input, mean over layers.
+    """Rms of the routed experts' output over that of a dense layer (expert 0) on the same input, mean over layers.
 
-    For a fresh model this is what the gate takes from the feed-forward path. Dropless, without noise.
+    For a fresh model this is what the gate takes from the feed-forward path. Dropless where tokens choose; no noise.
 
     Args:
         model: The model; not changed.
@@ -60,16 +62,20 @@ def ffn_rms_ratio(model: Transformer, token_BS: Tensor) -> float | None:
     ratios: list[float] = []
 
     def compare(layer: SwitchFFN, args: tuple[Tensor, ...], output: tuple[Tensor, Routing]) -> None:
-        dense = DenseFFN(layer.spec, d_model=args[0].shape[-1]).to(args[0].device)
+        spec = layer.spec
+        dense = DenseFFN(d_model=args[0].shape[-1], d_ff=spec.d_ff, activation=spec.activation).to(args[0].device)
         dense.w_in.copy_(layer.w_in[0])
         dense.w_out.copy_(layer.w_out[0])
         if dense.w_gate is not None and layer.w_gate is not None:
             dense.w_gate.copy_(layer.w_gate[0])
-        ratios.append(float(output[0].square().mean().sqrt() / dense(args[0]).square().mean().sqrt()))
+        routed_TD = output[0] if layer.shared is None else output[0] - layer.shared(args[0])
+        ratios.append(float(routed_TD.square().mean().sqrt() / dense(args[0]).square().mean().sqrt()))
 
     hooks = [module.register_forward_hook(compare) for module in model.modules() if isinstance(module, SwitchFFN)]
     try:
-        model(token_BS, capacity_factor=None)
+        ffn = model.spec.ffn
+        limit = ffn.capacity_factor if isinstance(ffn, SparseFFNSpec) and not ffn.is_causal else None
+        model(token_BS, capacity_factor=limit)
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,6 +1,6 @@
 """What happened along a path of steps: routing statistics of a window, and the path's running totals.
 
-Axes: L sparse layers, E experts.
+Axes: L sparse layers, E experts, P parts of a sequence, S positions.
 """
 
 import math
@@ -13,10 +13,98 @@ from torch import Tensor
 
 from switchbench.model.router import Routing
 
+POSITION_PARTS = 8
+"""Equal parts of a sequence for which dropping is recorded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingSums:
+    """What the routers decided, summed over steps."""
+
+    tokens_per_expert_LE: Tensor
+    """Tokens that chose each expert, before capacity."""
+    kept_by_position_LP: Tensor
+    """Assignments that were met, by position in the sequence, in P equal parts."""
+    assignments_by_position_LP: Tensor
+    """Assignments that were asked for, likewise."""
+    mean_probs_LE: Tensor
+    """Mean router distribution, one per step."""
+    per_step: dict[str, Tensor]
+    """Scalars per layer, one per step: ``entropy``, ``confidence``, ``aux_loss``, ``z_loss``."""
+    group_load_min_L: Tensor
+    """Smallest share of a balanced load that an expert had in one group; a minimum, not a sum."""
+    group_load_max_L: Tensor
+    """Largest share of a balanced load that an expert had in one group; a maximum, not a sum."""
+
+    @classmethod
+    def of_step(cls, routings: tuple[Routing, ...], *, seq_len: int) -> "RoutingSums":
+        """Take the decisions of one step.
+
+        Args:
+            routings: One per sparse layer; at least one.
+            seq_len: Positions per sequence, S.
+        """
+        num_parts = min(POSITION_PARTS, seq_len)
+        part_S = torch.arange(seq_len, device=routings[0].token_N.device) * num_parts // seq_len
+        positions_P = torch.bincount(part_S, minlength=num_parts)
+        kept, asked, load = [], [], []
+        for routing in routings:
+            token = routing.token_N if routing.is_causal else torch.unique(routing.token_N)
+            kept.append(torch.bincount(part_S[token % seq_len], minlength=num_parts))
+            asked.append(positions_P * (routing.num_assignments // seq_len))
+            load_EG = routing.tokens_per_expert_EG
+            load.append(load_EG * (load_EG.shape[0] / load_EG.sum(dim=0)))
+        return cls(
+            tokens_per_expert_LE=torch.stack([routing.tokens_per_expert_EG.sum(dim=1) for routing in routings]),
+            kept_by_position_LP=torch.stack(kept),
+            assignments_by_position_LP=torch.stack(asked),
+            mean_probs_LE=torch.stack([routing.mean_probs_E for routing in routings]),
+            per_step={
+                name: torch.stack([getattr(routing, name).detach() for routing in routings])
+                for name in ("entropy", "confidence", "aux_loss", "z_loss")
+            },
+            group_load_min_L=torch.stack([load_EG.min() for load_EG in load]),
+            group_load_max_L=torch.stack([load_EG.max() for load_EG in load]),
+        )
+
+    def __add__(self, other: Self) -> "RoutingSums":
+        return RoutingSums(
+            tokens_per_expert_LE=self.tokens_per_expert_LE + other.tokens_per_expert_LE,
+            kept_by_position_LP=self.kept_by_position_LP + other.kept_by_position_LP,
+            assignments_by_position_LP=self.assignments_by_position_LP + other.assignments_by_position_LP,
+            mean_probs_LE=self.mean_probs_LE + other.mean_probs_LE,
+            per_step={name: value + other.per_step[name] for name, value in self.per_step.items()},
+            group_load_min_L=torch.minimum(self.group_load_min_L, other.group_load_min_L),
+            group_load_max_L=torch.maximum(self.group_load_max_L, other.group_load_max_L),
+        )
+
+    def columns(self, *, num_steps: int) -> dict[str, Tensor]:
+        """Give the routing columns of a ``StepRecord``, each with the layers as its first axis.
+
+        Args:
+            num_steps: Steps that were summed.
+        """
+        load_LE = self.tokens_per_expert_LE / self.tokens_per_expert_LE.sum(dim=1, keepdim=True)
+        mean_probs_LE = self.mean_probs_LE / num_steps
+        return {
+            "expert_load": load_LE,
+            "expert_load_cv": load_LE.std(dim=1, correction=0) / load_LE.mean(dim=1),
+            "expert_load_max_over_mean": load_LE.amax(dim=1) / load_LE.mean(dim=1),
+            "group_load_min": self.group_load_min_L,
+            "group_load_max": self.group_load_max_L,
+            "dead_expert_fraction": (self.tokens_per_expert_LE == 0).float().mean(dim=1),
+            "dropped_by_position": 1 - self.kept_by_position_LP / self.assignments_by_position_LP,
+            "entropy_of_mean": -torch.xlogy(mean_probs_LE, mean_probs_LE).sum(dim=1),
+            "router_entropy": self.per_step["entropy"] / num_steps,
+            "router_confidence": self.per_step["confidence"] / num_steps,
+            "aux_loss": self.per_step["aux_loss"] / num_steps,
+            "router_z_loss": self.per_step["z_loss"] / num_steps,
+        }
+
 
 @dataclass(kw_only=True)
 class Window:
-    """Routing and training statistics summed over a stretch of steps."""
+    """What happened in a stretch of steps."""
 
     num_steps: int = 0
     """Steps in the window."""
@@ -24,30 +112,16 @@ class Window:
     """Sum of the training nll."""
     gradient_norm_sum: float = 0.0
     """Sum of the gradient norms."""
-    tokens_per_expert_LE: Tensor | None = None
-    """Tokens that chose each expert, before capacity."""
-    entropy_L: Tensor | None = None
-    """Sum over steps of the routers' mean token entropy."""
-    aux_loss_L: Tensor | None = None
-    """Sum over steps of the load-balancing loss."""
-
-    def add_routings(self, routings: tuple[Routing, ...]) -> None:
-        """Add what the routers decided in one step."""
-        if routings:
-            self.tokens_per_expert_LE = _sum(
-                self.tokens_per_expert_LE, torch.stack([routing.tokens_per_expert_E for routing in routings])
-            )
-            self.entropy_L = _sum(self.entropy_L, torch.stack([routing.entropy for routing in routings]))
-            self.aux_loss_L = _sum(self.aux_loss_L, torch.stack([routing.aux_loss.detach() for routing in routings]))
+    routing: RoutingSums | None = None
+    """Routing statistics; None for a dense model or an empty window."""
 
     def __add__(self, other: Self) -> "Window":
+        parts = [window.routing for window in (self, other) if window.routing is not None]
         return Window(
             num_steps=self.num_steps + other.num_steps,
             nll_sum=self.nll_sum + other.nll_sum,
             gradient_norm_sum=self.gradient_norm_sum + other.gradient_norm_sum,
-            tokens_per_expert_LE=_sum(self.tokens_per_expert_LE, other.tokens_per_expert_LE),
-            entropy_L=_sum(self.entropy_L, other.entropy_L),
-            aux_loss_L=_sum(self.aux_loss_L, other.aux_loss_L),
+            routing=parts[0] + parts[1] if len(parts) == 2 else (parts[0] if parts else None),
         )
 
     @property
@@ -62,36 +136,9 @@ class Window:
         return mean if math.isfinite(mean) else None
 
     @property
-    def expert_load_LE(self) -> Tensor | None:
-        """Share of the tokens that chose each expert, f of eq. (5); None for a dense model."""
-        if self.tokens_per_expert_LE is None:
-            return None
-        return self.tokens_per_expert_LE / self.tokens_per_expert_LE.sum(dim=1, keepdim=True)
-
-    @property
-    def router_entropy_L(self) -> Tensor | None:
-        """Mean entropy of the tokens' router distributions, nats, per layer."""
-        return None if self.entropy_L is None else self.entropy_L / self.num_steps
-
-    @property
-    def aux_loss_mean_L(self) -> Tensor | None:
-        """Mean load-balancing loss, unscaled, per layer."""
-        return None if self.aux_loss_L is None else self.aux_loss_L / self.num_steps
-
-    @property
-    def expert_load_cv(self) -> float | None:
-        """Coefficient of variation of the load, mean over layers; 0 when balanced."""
-        load_LE = self.expert_load_LE
-        if load_LE is None:
-            return None
-        return float((load_LE.std(dim=1, correction=0) / load_LE.mean(dim=1)).mean())
-
-    @property
-    def dead_expert_fraction(self) -> float | None:
-        """Share of experts that no token chose, mean over layers."""
-        if self.tokens_per_expert_LE is None:
-            return None
-        return float((self.tokens_per_expert_LE == 0).float().mean())
+    def routing_columns(self) -> dict[str, Tensor]:
+        """The routing columns of a ``StepRecord``; empty where there was no routing."""
+        return {} if self.routing is None else self.routing.columns(num_steps=self.num_steps)
 
 
 @dataclass(kw_only=True)
@@ -105,9 +152,11 @@ class Path:
     step_times_s: list[float] = field(default_factory=list)
     """Mean step time of each stretch between two looks at the clock."""
     kept: list[int] = field(default_factory=list)
-    """Kept assignments of each step, summed over layers."""
+    """Assignments of each step that were met, summed over layers."""
     assignments: list[int] = field(default_factory=list)
-    """Assignments of each step, T·top_k per layer."""
+    """Assignments of each step that were asked for, T·top_k per layer."""
+    filled: list[int] = field(default_factory=list)
+    """Slots of each step that were filled."""
     slots: list[int] = field(default_factory=list)
     """Slots of each step."""
     window: Window = field(default_factory=Window)
@@ -115,11 +164,19 @@ class Path:
     since_branch: Window = field(default_factory=Window)
     """The closed windows since the cooldown began; add ``window`` for all of it."""
 
-    def add_routings(self, routings: tuple[Routing, ...]) -> None:
-        """Add what the routers decided in one step."""
-        self.window.add_routings(routings)
-        self.kept.append(sum(routing.kept_tokens_N.shape[0] for routing in routings))
-        self.assignments.append(sum(routing.num_tokens for routing in routings))
+    def add_routings(self, routings: tuple[Routing, ...], *, seq_len: int) -> None:
+        """Add what the routers decided in one step.
+
+        Args:
+            routings: One per sparse layer.
+            seq_len: Positions per sequence, S.
+        """
+        if routings:
+            step = RoutingSums.of_step(routings, seq_len=seq_len)
+            self.window.routing = step if self.window.routing is None else self.window.routing + step
+        self.kept.append(sum(routing.num_kept for routing in routings))
+        self.assignments.append(sum(routing.num_assignments for routing in routings))
+        self.filled.append(sum(routing.token_N.shape[0] for routing in routings))
         self.slots.append(sum(routing.num_slots for routing in routings))
 
     def add_steps(self, nlls: list[float], *, gradient_norms: list[float], time_s: float) -> None:
@@ -144,6 +201,7 @@ class Path:
             step_times_s=list(self.step_times_s),
             kept=list(self.kept),
             assignments=list(self.assignments),
+            filled=list(self.filled),
             slots=list(self.slots),
             window=Window(),
             since_branch=Window(),
@@ -164,15 +222,9 @@ class Path:
         """Share of the E·C slots that were filled over the last steps; None for a dense model or no steps."""
         first = len(self.kept) - last_steps
         slots = sum(self.slots[first:])
-        return sum(self.kept[first:]) / slots if slots else None
+        return sum(self.filled[first:]) / slots if slots else None
 
     @property
     def step_time_s(self) -> float | None:
         """Median step time; None before the first step."""
         return statistics.median(self.step_times_s) if self.step_times_s else None
-
-
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b

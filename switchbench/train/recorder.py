@@ -9,16 +9,25 @@ from typing import Any
 from torch import Tensor
 
 from switchbench.caveats import Caveat
-from switchbench.cost import count_train_flops
+from switchbench.cost import computed_share, count_train_flops
 from switchbench.data.corpora import PreparedCorpus
 from switchbench.device import MemoryMeter
 from switchbench.record import Progress, RunRecord, RunResult, Status, StepRecord
 from switchbench.rows import describe_run, failed_run
-from switchbench.spec import AnnealPoint, RunSpec
+from switchbench.spec import AnnealPoint, RunSpec, SparseFFNSpec
 from switchbench.train.evaluate import Evaluation
 from switchbench.train.history import Path
 from switchbench.train.steps import learning_rate_at
 
+_AVERAGED_OVER_LAYERS = (
+    "expert_load_cv",
+    "expert_load_max_over_mean",
+    "dead_expert_fraction",
+    "router_entropy",
+    "router_confidence",
+    "aux_loss",
+    "router_z_loss",
+)
 HELD_OUT_OVERLAP_LIMIT = 0.01
 """Share of repeated held-out windows above which the quality carries a caveat."""
 
@@ -58,7 +67,7 @@ class Recorder:
     def note_evaluation(self, evaluation: Evaluation, *, time_s: float) -> None:
         """Note an evaluation and what it took."""
         self.eval_time_s += time_s
-        self._last_nll = evaluation.nll
+        self._last_nll = evaluation.nll if evaluation.nll is not None else evaluation.nll_capacity
         self._report_progress()
 
     def add_point(self, path: Path, evaluation: Evaluation, *, point: AnnealPoint | None, is_annealed: bool) -> None:
@@ -92,9 +101,8 @@ class Recorder:
                 wall_clock_s=path.train_time_s,
                 dropped_token_fraction=path.dropped_token_fraction(last_steps=steps),
                 capacity_utilization=path.capacity_utilization(last_steps=steps),
-                router_entropy=_list(window.router_entropy_L),
-                aux_loss=_list(window.aux_loss_mean_L),
-                expert_load=_list(window.expert_load_LE),
+                ffn_rms_ratio=self.ffn_rms_ratio_at_init if path.step == 0 else None,
+                **{name: values.tolist() for name, values in window.routing_columns.items()},
             )
         )
         path.close_window()
@@ -111,7 +119,8 @@ class Recorder:
         tokens_seen = path.step * spec.train.batch_tokens
         last_quarter = math.ceil(path.step / 4)
         dropped = path.dropped_token_fraction()
-        flops = count_train_flops(spec, num_steps=path.step, dropped_token_fraction=dropped or 0.0)
+        share = computed_share(spec, filled_slots=sum(path.filled), num_steps=path.step)
+        flops = count_train_flops(spec, num_steps=path.step, computed_share=share)
         row = describe_run(spec, sweep=self.sweep, fraction=point.fraction)
         self.result.runs.append(
             RunRecord(
@@ -122,10 +131,7 @@ class Recorder:
                 caveats=self._caveats(tokens_seen),
                 step=path.step,
                 tokens_seen=tokens_seen,
-                nll=evaluation.nll,
-                perplexity=math.exp(min(evaluation.nll, 700.0)),
-                neg_log_perplexity=-evaluation.nll,
-                bits_per_byte=evaluation.nll / math.log(2) * corpus.num_held_out_tokens / corpus.held_out_bytes,
+                **_measures_of(evaluation.nll, tokens_per_byte=corpus.num_held_out_tokens / corpus.held_out_bytes),
                 nll_capacity=evaluation.nll_capacity,
                 train_nll=cooldown.train_nll,
                 held_out_tokens=evaluation.num_tokens,
@@ -133,10 +139,7 @@ class Recorder:
                 dropped_token_fraction=dropped,
                 dropped_token_fraction_last_quarter=path.dropped_token_fraction(last_steps=last_quarter),
                 capacity_utilization=path.capacity_utilization(last_steps=last_quarter),
-                expert_load_cv=cooldown.expert_load_cv,
-                router_entropy=_mean(cooldown.router_entropy_L),
-                dead_expert_fraction=cooldown.dead_expert_fraction,
-                aux_loss=_mean(cooldown.aux_loss_mean_L),
+                **{name: _mean(cooldown.routing_columns.get(name)) for name in _AVERAGED_OVER_LAYERS},
                 ffn_rms_ratio_at_init=self.ffn_rms_ratio_at_init,
                 tokens_per_active_param=tokens_seen / row["params_active"],
                 tokens_per_total_param=tokens_seen / row["params_total"],
@@ -178,6 +181,8 @@ class Recorder:
             caveats.append(Caveat.REPEATED_DATA.value)
         if self.corpus.held_out_overlap > HELD_OUT_OVERLAP_LIMIT:
             caveats.append(Caveat.HELD_OUT_OVERLAP.value)
+        if isinstance(self.spec.model.ffn, SparseFFNSpec) and not self.spec.model.ffn.is_causal:
+            caveats.append(Caveat.NON_CAUSAL_ROUTING.value)
         return caveats
 
     def _corpus_columns(self) -> dict[str, Any]:
@@ -198,9 +203,17 @@ class Recorder:
         )
 
 
+def _measures_of(nll: float | None, *, tokens_per_byte: float) -> dict[str, float | None]:
+    """Give the nll and what follows from it; nothing where there is none."""
+    if nll is None:
+        return {}
+    return {
+        "nll": nll,
+        "perplexity": math.exp(min(nll, 700.0)),
+        "neg_log_perplexity": -nll,
+        "bits_per_byte": nll / math.log(2) * tokens_per_byte,
+    }
+
+
 def _mean(values: Tensor | None) -> float | None:
     return None if values is None else float(values.mean())
-
-
-def _list(values: Tensor | None) -> Any:
-    return None if values is None else values.tolist()

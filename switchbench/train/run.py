@@ -182,7 +182,7 @@ def _take_steps(run: _Run, path: Path, *, until: int, point: AnnealPoint | None)
         for step in range(first, min(until, first + STEPS_BETWEEN_LOOKS)):
             rate = learning_rate_at(run.spec.train, step=step, point=point)
             outcome = take_step(run.state, run.batches.batch(step), learning_rate=rate)
-            path.add_routings(outcome.routings)
+            path.add_routings(outcome.routings, seq_len=run.spec.data.seq_len)
             nlls_on_device.append(outcome.nll)
             norms_on_device.append(outcome.gradient_norm)
         nlls = torch.stack(nlls_on_device).tolist()  # waits for the device
@@ -205,8 +205,9 @@ def _evaluate(run: _Run, *, max_tokens: int | None) -> Evaluation:
     start_s = time.perf_counter()
     evaluation = evaluate(run.state.model, run.held_out_tokens, spec=run.spec, max_tokens=max_tokens)
     run.recorder.note_evaluation(evaluation, time_s=time.perf_counter() - start_s)
-    if not math.isfinite(evaluation.nll):
-        raise _DivergedError(f"the held-out nll was {evaluation.nll}")
+    for nll in (evaluation.nll, evaluation.nll_capacity):
+        if nll is not None and not math.isfinite(nll):
+            raise _DivergedError(f"the held-out nll was {nll}")
     return evaluation
 
 

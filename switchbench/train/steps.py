@@ -29,8 +29,8 @@ class TrainState:
     """The model."""
     optimizer: torch.optim.AdamW
     """AdamW; weight decay on matrices only."""
-    jitter: torch.Generator
-    """Source of the router's input noise."""
+    noise: torch.Generator
+    """Source of router jitter and expert dropout."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ def start_training(spec: RunSpec, *, device: torch.device) -> TrainState:
         eps=train.adam_epsilon,
         fused=True,
     )
-    jitter = torch.Generator(device).manual_seed(spec.seed)
-    return TrainState(spec=spec, device=device, model=model, optimizer=optimizer, jitter=jitter)
+    noise = torch.Generator(device).manual_seed(spec.seed)
+    return TrainState(spec=spec, device=device, model=model, optimizer=optimizer, noise=noise)
 
 
 def learning_rate_at(train: TrainSpec, *, step: int, point: AnnealPoint | None) -> float:
@@ -93,7 +93,7 @@ def take_step(
     learning_rate: float,
     part: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
 ) -> StepOutcome:
-    """Take one optimizer step on nll + aux_loss_weight · Σ_layers aux_loss.
+    """Take one optimizer step on nll + Σ_layers (aux_loss_weight · aux_loss + router_z_loss_weight · z_loss).
 
     Args:
         state: Changed in place.
@@ -107,12 +107,14 @@ def take_step(
             batch.inputs_BS.to(state.device),
             capacity_factor=ffn.capacity_factor if isinstance(ffn, SparseFFNSpec) else None,
             group_tokens=spec.routing_group_tokens,
-            jitter=state.jitter,
+            noise=state.noise,
         )
         nll = F.cross_entropy(output.logits_BSV.flatten(0, 1), batch.targets_BS.to(state.device).flatten())
         objective = nll
-        if isinstance(ffn, SparseFFNSpec):
-            objective = nll + ffn.aux_loss_weight * sum(routing.aux_loss for routing in output.routings)
+        if isinstance(ffn, SparseFFNSpec) and ffn.is_balanced_by_loss:
+            objective = objective + ffn.aux_loss_weight * sum(routing.aux_loss for routing in output.routings)
+        if isinstance(ffn, SparseFFNSpec) and ffn.router_z_loss_weight > 0:
+            objective = objective + ffn.router_z_loss_weight * sum(routing.z_loss for routing in output.routings)
     with part("backward"):
         objective.backward()  # type: ignore[no-untyped-call]
     with part("optimizer"):
@@ -121,6 +123,7 @@ def take_step(
             group["lr"] = learning_rate
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
+        state.model.update_choice_biases(output.routings)
     return StepOutcome(nll=nll.detach(), gradient_norm=gradient_norm.detach(), routings=output.routings)
 
 
@@ -133,7 +136,7 @@ def save_state(state: TrainState) -> dict[str, Any]:
     return {
         "model": {name: tensor.clone() for name, tensor in state.model.state_dict().items()},
         "optimizer": copy.deepcopy(state.optimizer.state_dict()),
-        "jitter": state.jitter.get_state(),
+        "noise": state.noise.get_state(),
     }
 
 
@@ -146,4 +149,4 @@ def restore_state(state: TrainState, saved: dict[str, Any]) -> None:
     """
     state.model.load_state_dict(saved["model"])
     state.optimizer.load_state_dict(saved["optimizer"])
-    state.jitter.set_state(saved["jitter"])
+    state.noise.set_state(saved["noise"])

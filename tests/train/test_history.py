@@ -1,5 +1,7 @@
 """Windows and paths against plain sums."""
 
+import math
+
 import pytest
 import torch
 
@@ -20,23 +22,27 @@ def routings(seed: int, *, capacity_factor: float | None = 1.0):
 
 def walk(path: Path, seeds: range) -> None:
     for seed in seeds:
-        path.add_routings(routings(seed))
+        path.add_routings(routings(seed), seq_len=16)
         path.add_steps([float(seed)], gradient_norms=[2.0 * seed], time_s=0.5)
 
 
 def test_a_window_averages_over_steps_and_keeps_layers_apart() -> None:
     path = Path()
     walk(path, range(3))
-    counts = torch.stack([torch.stack([r.tokens_per_expert_E for r in routings(seed)]) for seed in range(3)])
+    counts = torch.stack(
+        [torch.stack([r.tokens_per_expert_EG.sum(dim=1) for r in routings(seed)]) for seed in range(3)]
+    )
     window = path.window
     assert window.train_nll == 1.0
     assert window.gradient_norm == 2.0
-    torch.testing.assert_close(window.expert_load_LE, counts.sum(0) / (3 * 32))
-    assert window.expert_load_cv == pytest.approx(
-        sum(float(load.std(correction=0) / load.mean()) for load in (counts.sum(0) / 96)) / 2
+    torch.testing.assert_close(window.routing_columns["expert_load"], counts.sum(0) / (3 * 32))
+    assert window.routing_columns["expert_load_cv"].tolist() == pytest.approx(
+        [float(load.std(correction=0) / load.mean()) for load in counts.sum(0) / 96]
     )
     entropies = [[r.entropy.item() for r in routings(seed)] for seed in range(3)]
-    assert window.router_entropy_L.tolist() == pytest.approx([sum(layer) / 3 for layer in zip(*entropies, strict=True)])
+    assert window.routing_columns["router_entropy"].tolist() == pytest.approx(
+        [sum(layer) / 3 for layer in zip(*entropies, strict=True)]
+    )
 
 
 def test_windows_add_up() -> None:
@@ -48,8 +54,8 @@ def test_windows_add_up() -> None:
     together = parts.since_branch + parts.window
     assert together.num_steps == whole.window.num_steps == 5
     assert together.train_nll == whole.window.train_nll
-    torch.testing.assert_close(together.aux_loss_mean_L, whole.window.aux_loss_mean_L)
-    assert torch.equal(together.tokens_per_expert_LE, whole.window.tokens_per_expert_LE)
+    for name, values in whole.window.routing_columns.items():
+        torch.testing.assert_close(together.routing_columns[name], values)
 
 
 def test_a_branch_leaves_the_trunk_as_it_is() -> None:
@@ -67,7 +73,7 @@ def test_a_branch_leaves_the_trunk_as_it_is() -> None:
 def test_dropped_and_utilization_over_the_last_steps() -> None:
     path = Path()
     walk(path, range(8))
-    kept = [sum(r.kept_tokens_N.shape[0] for r in routings(seed)) for seed in range(8)]
+    kept = [sum(r.token_N.shape[0] for r in routings(seed)) for seed in range(8)]
     assert path.dropped_token_fraction() == pytest.approx(1 - sum(kept) / (8 * 64))
     assert path.dropped_token_fraction(last_steps=2) == pytest.approx(1 - sum(kept[-2:]) / (2 * 64))
     assert path.capacity_utilization(last_steps=2) == pytest.approx(sum(kept[-2:]) / (2 * 2 * 4 * 8))
@@ -75,11 +81,11 @@ def test_dropped_and_utilization_over_the_last_steps() -> None:
 
 def test_a_dense_path_has_no_routing() -> None:
     path = Path()
-    path.add_routings(())
+    path.add_routings((), seq_len=16)
     path.add_steps([1.0], gradient_norms=[float("inf")], time_s=0.1)
     assert path.dropped_token_fraction() is None
     assert path.capacity_utilization(last_steps=1) is None
-    assert path.window.expert_load_cv is None
+    assert path.window.routing_columns == {}
     assert path.window.gradient_norm is None
     assert Window().train_nll is None
 
@@ -88,7 +94,33 @@ def test_dead_experts_are_those_without_a_token() -> None:
     logits = torch.zeros(8, 4)
     logits[:, 1] = 1.0
     path = Path()
-    path.add_routings((route(logits, spec=SPEC, group_tokens=8, capacity_factor=None),))
+    path.add_routings((route(logits, spec=SPEC, group_tokens=8, capacity_factor=None),), seq_len=4)
     path.add_steps([1.0], gradient_norms=[1.0], time_s=0.1)
-    assert path.window.dead_expert_fraction == 0.75
-    assert path.window.expert_load_cv == pytest.approx(3**0.5)  # one load of 1, three of 0: sd/mean = sqrt(3)
+    columns = path.window.routing_columns
+    assert columns["dead_expert_fraction"].tolist() == [0.75]
+    assert columns["expert_load_max_over_mean"].tolist() == [4.0]
+    assert (columns["group_load_min"].tolist(), columns["group_load_max"].tolist()) == ([0.0], [4.0])
+    assert columns["expert_load_cv"].tolist() == pytest.approx([3**0.5])  # one load of 1, three of 0: sd/mean = sqrt(3)
+
+
+def test_dropping_by_position_and_by_group() -> None:
+    """Two groups of one sequence each; all tokens want expert 0, which has room for the first half of a sequence."""
+    logits = torch.zeros(32, 4)
+    logits[:, 0] = 1.0
+    path = Path()
+    path.add_routings((route(logits, spec=SPEC, group_tokens=16, capacity_factor=2.0),), seq_len=16)
+    path.add_steps([1.0], gradient_norms=[1.0], time_s=0.1)
+    columns = path.window.routing_columns
+    assert columns["dropped_by_position"].tolist() == [[0.0] * 4 + [1.0] * 4]
+    assert (columns["group_load_min"].tolist(), columns["group_load_max"].tolist()) == ([0.0], [4.0])
+
+
+def test_the_entropy_of_the_mean_is_above_the_mean_entropy_when_tokens_differ() -> None:
+    logits = torch.tensor([[9.0, 0.0], [0.0, 9.0]])
+    path = Path()
+    path.add_routings((route(logits, spec=SPEC, group_tokens=2, capacity_factor=None),), seq_len=2)
+    path.add_steps([1.0], gradient_norms=[1.0], time_s=0.1)
+    columns = path.window.routing_columns
+    assert columns["entropy_of_mean"].tolist() == pytest.approx([math.log(2)])
+    assert columns["router_entropy"].item() < 0.01
+    assert columns["router_confidence"].item() > 0.999

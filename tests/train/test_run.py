@@ -50,8 +50,9 @@ def test_each_annealed_point_is_a_row(corpus: PreparedCorpus) -> None:
     assert [row.tokens_seen for row in result.runs] == [1024, 2048, 4096]
     for row in result.runs:
         assert row.status == "ok"
-        flops = count_train_flops(spec, num_steps=row.step, dropped_token_fraction=row.dropped_token_fraction)
-        assert (row.useful_train_flops, row.executed_train_flops) == (flops.useful, flops.executed)
+        flops = count_train_flops(spec, num_steps=row.step, computed_share=1 - row.dropped_token_fraction)
+        assert row.useful_train_flops == flops.useful
+        assert row.executed_train_flops == pytest.approx(flops.executed, rel=1e-12)
         assert row.perplexity == pytest.approx(math.exp(row.nll))
         assert row.neg_log_perplexity == -row.nll
         assert row.held_out_tokens == corpus.num_held_out_tokens // 32 * 32 or row.held_out_tokens % 32 == 0
