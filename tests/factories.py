@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from switchbench.cost import cost_of, count_train_flops
+from switchbench.cost import count_parameters, count_train_flops
 from switchbench.record import RunRecord, StepRecord, TimingRecord
-from switchbench.spec import RunSpec, SparseFFNSpec, expert_capacity
+from switchbench.rows import describe_run
+from switchbench.spec import RunSpec, SparseFFNSpec
 from switchbench.store import Manifest, ManifestCell, SweepFolder, write_manifest, write_run, write_timing
 
 COMMAND = "switchbench sweep experiments/capacity.yaml"
@@ -59,83 +60,23 @@ def make_runs(
     **columns: Any,
 ) -> list[RunRecord]:
     """The rows of one run, one per annealed point; ``nll`` holds that of the last points of the schedule."""
-    model, ffn, cost = spec.model, spec.model.ffn, cost_of(spec)
-    is_sparse = isinstance(ffn, SparseFFNSpec)
-    parameters = cost.parameters
+    is_sparse = isinstance(spec.model.ffn, SparseFFNSpec)
+    parameters = count_parameters(spec.model, vocab_size=spec.vocab_size)
     rows = []
     points = spec.train.anneal_points[-len(nll) :]
     for point, point_nll in zip(points, nll, strict=True):
         is_end, is_ok = point.fraction == 1.0, point.fraction < 1.0 or status == "ok"
         tokens = point.end_step * spec.train.batch_tokens
-        flops = count_train_flops(spec, num_steps=point.end_step, dropped_token_fraction=dropped if is_sparse else 0)
-        values: dict[str, Any] = {
-            "sweep": sweep,
-            "run_id": spec.run_id if is_end else f"{spec.run_id}-a{point.fraction:g}",
-            "config_id": spec.config_id,
-            "parent_run_id": None if is_end else spec.run_id,
-            "anneal_fraction": point.fraction,
+        flops = count_train_flops(spec, num_steps=point.end_step, computed_share=1 - dropped if is_sparse else 1)
+        values: dict[str, Any] = describe_run(spec, sweep=sweep, fraction=point.fraction) | {
             "status": status if is_end else "ok",
             "reason": reason if is_end else None,
-            "seed": spec.seed,
-            "corpus": spec.data.corpus,
-            "tokenizer": spec.data.tokenizer,
-            "vocab_size": spec.vocab_size,
-            "seq_len": spec.data.seq_len,
-            "data_fingerprint": spec.data_fingerprint,
-            "model_size": model.size_name,
-            "d_model": model.d_model,
-            "num_layers": model.num_layers,
-            "num_heads": model.num_heads,
-            "d_head": model.d_head,
-            "d_ff": ffn.d_ff,
-            "activation": ffn.activation,
-            "tied_output": model.tied_output,
-            "init_scale": model.init_scale,
-            "ffn_kind": ffn.kind,
-            "tokens": spec.train.num_steps * spec.train.batch_tokens,
-            "batch_tokens": spec.train.batch_tokens,
-            "learning_rate": spec.train.learning_rate,
-            "warmup_fraction": spec.train.warmup_fraction,
-            "weight_decay": spec.train.weight_decay,
-            "gradient_clip": spec.train.gradient_clip,
-            "beta1": spec.train.betas[0],
-            "beta2": spec.train.betas[1],
-            "adam_epsilon": spec.train.adam_epsilon,
-            "params_total": parameters.total,
-            "params_active": parameters.active,
-            "params_non_embedding": parameters.non_embedding,
-            "params_embedding": parameters.embedding,
-            "params_attention": parameters.attention,
-            "params_dense_ffn": parameters.dense_ffn,
-            "params_experts": parameters.experts,
-            "params_router": parameters.router,
-            "params_norm": parameters.norm,
-            "params_output": parameters.output,
-            "forward_flops_per_token": cost.forward_flops_per_token.total,
             "started_at": "2026-01-01T00:00:00+00:00",
             "threads": 1,
             "precision": "float32",
+            "dispatch": "loop" if is_sparse else None,
             **MACHINE,
         }
-        if is_sparse:
-            group = spec.routing_group_tokens
-            values |= {
-                "router": ffn.router,
-                "num_experts": ffn.num_experts,
-                "top_k": ffn.top_k,
-                "capacity_factor": ffn.capacity_factor,
-                "eval_capacity_factor": ffn.evaluation_capacity_factor,
-                "expert_capacity": expert_capacity(
-                    group, num_experts=ffn.num_experts, capacity_factor=ffn.capacity_factor
-                ),
-                "routing_group_tokens": group,
-                "switch_layer_frequency": ffn.switch_layer_frequency,
-                "aux_loss_weight": ffn.aux_loss_weight,
-                "router_jitter": ffn.router_jitter,
-                "router_init_scale": ffn.router_init_scale,
-                "gate_scale": ffn.gate_scale,
-                "dispatch": "grouped",
-            }
         if is_ok and point_nll is not None:
             values |= {
                 "step": point.end_step,

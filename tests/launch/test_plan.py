@@ -96,7 +96,8 @@ def test_a_cells_numbers_are_those_of_its_specification(plan_of: PlanOf) -> None
     assert entry["executed_train_flops"] == entry["useful_train_flops"]
 
 
-def test_the_manifest_holds_the_cells(plan_of: PlanOf) -> None:
+def test_the_manifest_holds_the_cells(plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/bin/switchbench", "sweep", "a file.yaml"])
     plan = plan_of(seeds=[0, 1])
     plan.folder.create()
     write_plan_manifest(plan)
@@ -105,7 +106,7 @@ def test_the_manifest_holds_the_cells(plan_of: PlanOf) -> None:
     sparse = {cell.config_id for cell in manifest.cells if cell.role == "sparse"}
     (dense,) = {cell.twin_of for cell in manifest.cells if cell.role == "dense"}
     assert set(dense) == sparse
-    assert manifest.command.startswith("switchbench ")
+    assert manifest.command == "switchbench sweep 'a file.yaml'"
     assert (manifest.sweep, manifest.question) == ("small", "Does the scheduler keep its word?")
 
 

@@ -69,7 +69,7 @@ def test_the_schema_has_a_documented_column_of_the_right_type_per_field(record: 
     """The slow, obvious twin: what each annotation reads as, spelled out."""
     spelled = {
         "str": "string", "str | None": "string", "int": "int64", "int | None": "int64", "float": "double",
-        "float | None": "double", "bool": "bool", "list[str]": "list<item: string>",
+        "float | None": "double", "bool": "bool", "bool | None": "bool", "list[str]": "list<item: string>",
         "list[float] | None": "list<item: double>", "list[list[float]] | None": "list<item: list<item: double>>",
     }  # fmt: skip
     schema = arrow_schema(record)

@@ -1,0 +1,11 @@
+"""What holds for all tests."""
+
+import signal
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _listening_to_ctrl_c() -> None:
+    """Let tests of Ctrl-C work when the suite runs in the background, where shells start programs deaf to it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
