@@ -107,6 +107,9 @@ def make_runs(
                     "dead_expert_fraction": 0.0,
                     "aux_loss": 1.05,
                 }
+        if isinstance(spec.model.ffn, SparseFFNSpec) and not spec.model.ffn.is_causal:
+            values |= dict.fromkeys(("nll", "neg_log_perplexity", "perplexity", "bits_per_byte"))
+            values["caveats"] = ["NON_CAUSAL_ROUTING"]
         rows.append(RunRecord.model_validate(values | columns))
     return rows
 

@@ -259,6 +259,8 @@ def _common_caveats(dense: Configuration, sparse: Configuration, *, seeds: Seque
     rows = [side.ends[seed] for side in (dense, sparse) for seed in seeds]
     mixtures = [caveat for caveat in mixture_caveats(rows) if caveat != Caveat.MIXED_MACHINES]  # nll is no time
     caveats: list[str] = [*mixtures, *(code for row in rows for code in row.caveats)]
+    if any(Caveat.NON_CAUSAL_ROUTING in row.caveats for row in sparse.finished.values()):
+        caveats.append(Caveat.NON_CAUSAL_ROUTING)
     if len(seeds) == 1:
         caveats.append(Caveat.SINGLE_SEED)
     for side in (dense, sparse):

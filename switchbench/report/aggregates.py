@@ -107,8 +107,10 @@ def example_row(configuration: Configuration) -> RunRecord:
 
 
 def model_name(configuration: Configuration) -> str:
-    """``dense xxs`` or ``Switch xxs``."""
-    return f"{'Switch' if configuration.role == 'sparse' else 'dense'} {example_row(configuration).model_size}"
+    """``dense xxs``, ``Switch xxs``, ``top-2 xxs``, ``hash xxs`` or ``expert choice xxs``."""
+    row = example_row(configuration)
+    names = {None: "dense", "switch": "Switch", "top_k": f"top-{row.top_k}"}
+    return f"{names.get(row.router) or str(row.router).replace('_', ' ')} {row.model_size}"
 
 
 def capacity_text(row: RunRecord) -> str:

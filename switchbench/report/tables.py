@@ -12,6 +12,7 @@ from switchbench import units
 from switchbench.caveats import Caveat, in_order
 from switchbench.compare import Comparison, Configuration, Pair, first_crossing, mean_curve
 from switchbench.compare.pairs import timing_caveats
+from switchbench.record import RunRecord
 from switchbench.report.aggregates import (
     Mixtures,
     aggregate,
@@ -202,7 +203,7 @@ def _table(
         record = example_row(configuration)
         is_sparse = configuration.role == "sparse"
         named = (
-            Cell(text=model_name(configuration), value=record.model_size),
+            Cell(text=model_name(configuration), value=record.model_size, caveats=_model_caveats(record)),
             Cell(text=str(record.num_experts), value=record.num_experts) if is_sparse else Cell(text=UNKNOWN),
             Cell(text=capacity_text(record), value=record.capacity_factor),
             *(Cell(text=setting_text(configuration, path)) for path in paths),
@@ -211,6 +212,11 @@ def _table(
 
     rows = (row(configuration, starts_group=i == 0) for group in groups for i, configuration in enumerate(group))
     return Table(key=key, title=title, columns=(*labels, *columns), rows=tuple(rows))
+
+
+def _model_caveats(row: RunRecord) -> tuple[str, ...]:
+    """What holds of a model whatever is said of it."""
+    return in_order(caveat for caveat in row.caveats if caveat == Caveat.NON_CAUSAL_ROUTING)
 
 
 def _groups(contents: Contents) -> list[list[Configuration]]:

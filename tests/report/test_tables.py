@@ -236,6 +236,32 @@ def test_what_the_rows_bring_along_stands_at_their_quality(tmp_path: Path):
     assert any(sentence.startswith("NEWER: ") for sentence in place_footnotes(shown).sentences.values())
 
 
+@pytest.mark.parametrize(
+    ("ffn", "name"),
+    [
+        ({}, "Switch xxs"),
+        ({"router": "top_k", "top_k": 2}, "top-2 xxs"),
+        ({"router": "hash"}, "hash xxs"),
+        ({"router": "expert_choice"}, "expert choice xxs"),
+    ],
+)
+def test_a_model_is_called_by_its_router(tmp_path: Path, ffn: dict, name: str):
+    spec = make_spec(num_experts=4, capacity_factor=1.0, ffn=ffn)
+    sweep = report_of(tmp_path, Study(DENSE, GOOD, is_twin=True), Study(spec, BETTER))
+    assert [cell(shown, spec.config_id, "model").text for shown in sweep.tables] == [name] * 3
+
+
+def test_expert_choice_is_flagged_in_every_table_and_compared_in_none(tmp_path: Path):
+    spec = make_spec(num_experts=4, capacity_factor=1.0, ffn={"router": "expert_choice"})
+    sweep = report_of(tmp_path, Study(DENSE, GOOD, is_twin=True), Study(spec, BETTER))
+    for shown in sweep.tables:
+        assert cell(shown, spec.config_id, "model").caveats == ("NON_CAUSAL_ROUTING",)
+        assert any("later ones" in sentence for sentence in place_footnotes(shown).sentences.values())
+    assert {comparison.value for comparison in sweep.comparisons} == {None}
+    assert all("NON_CAUSAL_ROUTING" in comparison.caveats for comparison in sweep.comparisons)
+    assert cell(table(sweep, "capacity"), spec.config_id, "nll_capacity").value is not None
+
+
 def test_failed_runs_are_left_out_of_means_and_counted(tmp_path: Path):
     sweep = report_of(
         tmp_path,
