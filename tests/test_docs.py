@@ -1,5 +1,6 @@
 """The README is correct because it is run: its commands, its code, its tables and its lists."""
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from switchbench.record import RunRecord, StepRecord, TimingRecord
+from switchbench.spec import DataSpec, ModelSpec, SparseFFNSpec, TrainSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,6 +49,25 @@ def columns_table() -> str:
         lines += [f"| `{name}` | {field.description} |" for name, field in record.model_fields.items()]
         lines.append("")
     return "\n".join(lines)
+
+
+def fields_table() -> str:
+    """The README's section on the fields of a run, from the specifications themselves."""
+    lines = ["| field | default | meaning |", "|---|---|---|"]
+    for path, spec in (("data", DataSpec), ("model", ModelSpec), ("model.ffn", SparseFFNSpec), ("train", TrainSpec)):
+        for name, field in spec.model_fields.items():
+            if name in ("kind", "ffn"):
+                continue
+            default = "" if field.is_required() else json.dumps(field.default)
+            lines.append(f"| `{path}.{name}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def test_the_fields_are_those_of_the_specifications() -> None:
+    assert fields_table() in README, (
+        "the README's fields are out of date; print the section with\n"
+        "    python -c 'from tests.test_docs import fields_table; print(fields_table())'"
+    )
 
 
 def test_the_columns_are_those_of_the_records() -> None:

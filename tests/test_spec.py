@@ -126,3 +126,32 @@ def test_batches_are_whole_sequences_and_groups_whole_batches_parts() -> None:
 
 def test_a_gated_layer_has_as_many_weights_as_an_ungated_one() -> None:
     assert 3 * default_d_ff(96, activation="geglu") == 2 * default_d_ff(96, activation="relu")
+
+
+@pytest.mark.parametrize(
+    ("ffn", "words"),
+    [
+        ({"router": "top_k"}, "router 'top_k' needs top_k of at least 2, got 1"),
+        ({"top_k": 2}, "router 'switch' sends a token to one expert, got top_k 2"),
+        ({"router": "hash", "top_k": 2}, "router 'hash' sends a token to one expert"),
+        ({"router": "top_k", "top_k": 5}, "top_k 5 is more than num_experts 4"),
+        ({"router": "expert_choice", "capacity_factor": None}, "needs a capacity_factor"),
+        ({"normalize_gates": False}, "normalize_gates does nothing here: it goes with router 'top_k'"),
+        ({"router": "hash", "aux_loss_weight": 0.1}, "aux_loss_weight does nothing here"),
+        ({"balance": "bias", "aux_loss_weight": 0.1}, "aux_loss_weight does nothing here"),
+        ({"balance_bias_rate": 0.1}, "balance_bias_rate does nothing here: it goes with balance 'bias'"),
+        ({"router": "expert_choice", "balance": "none"}, "balance does nothing here"),
+        ({"router": "hash", "router_z_loss_weight": 0.1}, "router_z_loss_weight does nothing here"),
+        ({"router": "hash", "router_jitter": 0.1}, "router_jitter does nothing here"),
+        ({"router": "hash", "router_init_scale": 0.1}, "router_init_scale does nothing here"),
+        ({"router": "top_k", "top_k": 2, "gate_scale": "unit_at_init"}, "gate_scale does nothing here"),
+    ],
+)
+def test_what_a_sparse_layer_refuses(ffn: dict, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        tiny_run(ffn=sparse(**ffn))
+
+
+def test_a_token_meets_its_experts_and_the_shared_ones() -> None:
+    ffn = tiny_run(ffn=sparse(router="top_k", top_k=2, shared_experts=1, d_ff=10)).model.ffn
+    assert ffn.active_d_ff == 30

@@ -5,7 +5,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from switchbench.model.ffn import DenseFFN, SwitchFFN, activate, expected_gate_rms
+from switchbench.model.activation import activate
+from switchbench.model.ffn import DenseFFN, SwitchFFN, expected_gate_rms
 from switchbench.model.router import Routing
 from switchbench.spec import SparseFFNSpec, expert_capacity
 
