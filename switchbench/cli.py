@@ -89,6 +89,10 @@ def sweep(
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run; auto: on GPUs if there are any.")
     ] = "auto",
+    dispatch: Annotated[
+        Literal["auto", "loop", "grouped_mm", "padded"],
+        typer.Option(help="How experts are computed; auto: as is fastest for device, precision and shape."),
+    ] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; start nothing, write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
 ) -> None:
@@ -117,7 +121,9 @@ def sweep(
         return
     try:
         with watching() as on_event:
-            outcome = run_plan(plan, on_event=on_event, workers=workers, threads=threads, device=device)
+            outcome = run_plan(
+                plan, on_event=on_event, workers=workers, threads=threads, device=device, dispatch=dispatch
+            )
     except KeyboardInterrupt:
         _print_lines(interrupted_lines(plan), file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None

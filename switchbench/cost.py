@@ -170,38 +170,35 @@ def count_forward_flops(model: ModelSpec, *, vocab_size: int, seq_len: int) -> F
     )
 
 
-def count_train_flops(
-    spec: RunSpec, *, num_steps: int, computed_share: float = 1.0, is_padded: bool = False
-) -> TrainFlops:
+def count_train_flops(spec: RunSpec, *, num_steps: int, computed_share: float = 1.0) -> TrainFlops:
     """Count the training FLOPs of a number of steps.
 
     Args:
         spec: The run.
         num_steps: Optimizer steps.
         computed_share: From ``computed_share``; 1 is what is known before the run.
-        is_padded: Whether the dispatch computes every slot, filled or not.
     """
     forward = count_forward_flops(spec.model, vocab_size=spec.vocab_size, seq_len=spec.data.seq_len)
     tokens = float(num_steps) * spec.train.batch_tokens
     experts = TRAIN_OVER_FORWARD * forward.routed_experts * tokens
     useful = TRAIN_OVER_FORWARD * forward.total * tokens
     provisioned = useful - experts + experts * provisioned_over_useful(spec)
-    executed = provisioned if is_padded else useful - experts + experts * computed_share
+    executed = useful - experts + experts * computed_share
     return TrainFlops(useful=useful, provisioned=provisioned, executed=executed)
 
 
-def computed_share(spec: RunSpec, *, filled_slots: int, num_steps: int) -> float:
-    """Give the filled slots over the T·top_k assignments per layer that no dropping would fill; 1 for a dense model.
+def computed_share(spec: RunSpec, *, computed_slots: int, num_steps: int) -> float:
+    """Give the computed slots over the T·top_k assignments per layer that no dropping would fill; 1 for a dense model.
 
     Args:
         spec: The run.
-        filled_slots: Slots that were filled, over all layers and steps.
+        computed_slots: Slots that were computed, over all layers and steps: the filled ones, or all where padded.
         num_steps: Steps.
     """
     if not isinstance(spec.model.ffn, SparseFFNSpec):
         return 1.0
     per_step = len(spec.model.sparse_layers) * spec.train.batch_tokens * spec.model.ffn.top_k
-    return filled_slots / (num_steps * per_step)
+    return computed_slots / (num_steps * per_step)
 
 
 def provisioned_over_useful(spec: RunSpec) -> float:

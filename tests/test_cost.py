@@ -115,7 +115,7 @@ def test_flops_equal_torchs_counter(model: dict, dropless: bool) -> None:
         total = counter.get_total_flops()
     counted = count_forward_flops(spec.model, vocab_size=256, seq_len=8)
     filled = sum(routing.token_N.shape[0] for routing in output.routings)
-    share = computed_share(spec, filled_slots=filled, num_steps=1)
+    share = computed_share(spec, computed_slots=filled, num_steps=1)
     assert forward == round(32 * (counted.total - counted.routed_experts * (1 - share)))
     train = count_train_flops(spec, num_steps=1, computed_share=share)
     assert total == round(train.executed)
@@ -130,7 +130,8 @@ def test_train_flops_by_hand() -> None:
     assert flops.useful == experts + rest
     assert flops.provisioned == 1.5 * experts + rest
     assert flops.executed == 0.75 * experts + rest
-    padded = count_train_flops(spec, num_steps=1, computed_share=0.75, is_padded=True)
+    every_slot = computed_share(spec, computed_slots=2 * 384, num_steps=1)
+    padded = count_train_flops(spec, num_steps=1, computed_share=every_slot)
     assert padded.executed == padded.provisioned
 
 

@@ -17,8 +17,9 @@ from switchbench.data.batches import TrainBatches
 from switchbench.data.corpora import open_prepared_corpus, read_tokens
 from switchbench.device import MachineFacts, machine_facts, measure_peak_flops, resolve_device, synchronizer
 from switchbench.launch.messages import TimingItem
+from switchbench.model.dispatch import computed_slots
 from switchbench.record import TimingRecord
-from switchbench.spec import ExecutionSpec, RunSpec
+from switchbench.spec import Backend, ExecutionSpec, RunSpec
 from switchbench.timing import Stopwatch, summarize
 from switchbench.train.provenance import dispatch_backend, now, source_commit
 from switchbench.train.steps import TrainState, learning_rate_at, start_training, take_step
@@ -38,9 +39,10 @@ class _Timed:
     state: TrainState
     batches: TrainBatches
     stopwatch: Stopwatch
+    backend: Backend | None
     trained_weights: bool
     step: int
-    filled: int = 0
+    computed: int = 0
     steps: int = 0
 
 
@@ -70,7 +72,7 @@ def measure_configurations(
     peak_flops = measure_peak_flops(device)
     records: list[TimingRecord] = []
     for group in _groups(items):
-        timed = [_prepare(item, device=device, cache_root=cache_root) for item in group]
+        timed = [_prepare(item, execution, device=device, cache_root=cache_root) for item in group]
         for round_index in range(ROUNDS):
             for index, one in enumerate(timed):
                 _measure_round(one)
@@ -98,9 +100,9 @@ def _groups(items: list[TimingItem]) -> list[list[TimingItem]]:
     return groups
 
 
-def _prepare(item: TimingItem, *, device: torch.device, cache_root: Path | None) -> _Timed:
+def _prepare(item: TimingItem, execution: ExecutionSpec, *, device: torch.device, cache_root: Path | None) -> _Timed:
     spec = item.spec
-    state = start_training(spec, device=device)
+    state = start_training(spec, device=device, dispatch=execution.dispatch)
     has_weights = item.checkpoint is not None and Path(item.checkpoint).exists()
     if has_weights and item.checkpoint is not None:
         state.model.load_state_dict(load_file(item.checkpoint, device=str(device)))
@@ -116,6 +118,7 @@ def _prepare(item: TimingItem, *, device: torch.device, cache_root: Path | None)
         state=state,
         batches=batches,
         stopwatch=Stopwatch(synchronizer(device)),
+        backend=dispatch_backend(spec, execution.dispatch, device=device),
         trained_weights=has_weights,
         step=spec.train.num_steps,
     )
@@ -132,7 +135,7 @@ def _measure_round(one: _Timed) -> None:
                 batch = one.batches.batch(one.step)
             outcome = take_step(one.state, batch, learning_rate=last_rate, part=partial(watch.part, keep=keep))
         one.step += 1
-        one.filled += sum(routing.token_N.shape[0] for routing in outcome.routings)
+        one.computed += sum(computed_slots(routing, backend=one.backend or "loop") for routing in outcome.routings)
         one.steps += 1
 
 
@@ -142,7 +145,7 @@ def _summarize(
     spec: RunSpec = one.item.spec
     step = summarize(one.stopwatch.times_s["step"])
     parts = {name: summarize(times_s).median_s for name, times_s in one.stopwatch.times_s.items()}
-    share = computed_share(spec, filled_slots=one.filled, num_steps=one.steps)
+    share = computed_share(spec, computed_slots=one.computed, num_steps=one.steps)
     flops = count_train_flops(spec, num_steps=1, computed_share=share)
     return TimingRecord(
         sweep=sweep,
@@ -153,7 +156,7 @@ def _summarize(
         device=facts.device,
         device_name=facts.device_name,
         threads=execution.threads,
-        dispatch=dispatch_backend(spec),
+        dispatch=one.backend,
         allocator=facts.allocator,
         torch_version=facts.torch_version,
         commit=source_commit(),

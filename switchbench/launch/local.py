@@ -22,6 +22,7 @@ from switchbench.launch.slots import Slot, resolve_workers, share_out
 from switchbench.launch.timing_pass import time_untimed, weights_path
 from switchbench.record import FINAL_STATUSES
 from switchbench.rows import failed_run
+from switchbench.spec import Dispatch
 from switchbench.store import timed_configs, write_run
 
 TICK_S = 1.0
@@ -80,6 +81,7 @@ def run_plan(
     workers: int | None = None,
     threads: int = 1,
     device: str = "auto",
+    dispatch: Dispatch = "auto",
     cache_root: Path | None = None,
     functions: WorkerFunctions = WorkerFunctions(),
 ) -> Outcome:
@@ -91,6 +93,7 @@ def run_plan(
         workers: Runs side by side; None: as many as the cores allow, on GPUs one per GPU.
         threads: CPU threads of each.
         device: ``auto``, ``cpu`` or ``cuda``.
+        dispatch: How experts are computed.
         cache_root: Where prepared corpora are kept; None: the default place.
         functions: What the processes run.
 
@@ -115,6 +118,7 @@ def run_plan(
             machine=machine,
             slots=slots,
             threads=threads,
+            dispatch=dispatch,
             cache_root=cache_root,
             on_event=on_event,
             function=functions.run,
@@ -122,7 +126,7 @@ def run_plan(
         timed = time_untimed(
             plan,
             machine=machine,
-            execution=slots[0].execution(device=machine.device, threads=threads),
+            execution=slots[0].execution(device=machine.device, threads=threads, dispatch=dispatch),
             environment=slots[0].environment,
             cache_root=cache_root,
             on_event=on_event,
@@ -153,6 +157,7 @@ class _Scheduler:
         machine: Machine,
         slots: list[Slot],
         threads: int,
+        dispatch: Dispatch,
         cache_root: Path | None,
         on_event: Listener,
         function: str,
@@ -161,6 +166,7 @@ class _Scheduler:
         self._folder = plan.folder
         self._device = machine.device
         self._threads = threads
+        self._dispatch = dispatch
         self._cache_root = cache_root
         self._on_event = on_event
         self._function = function
@@ -206,7 +212,7 @@ class _Scheduler:
         process, connection = start_process(
             self._function,
             cell.spec,
-            slot.execution(device=self._device, threads=self._threads, checkpoint=checkpoint),
+            slot.execution(device=self._device, threads=self._threads, dispatch=self._dispatch, checkpoint=checkpoint),
             environment=slot.environment,
             sweep=self._sweep,
             log_path=str(log_path),

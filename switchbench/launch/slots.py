@@ -6,7 +6,7 @@ from pathlib import Path
 
 from switchbench.errors import UsageError
 from switchbench.launch.messages import Machine
-from switchbench.spec import ExecutionSpec
+from switchbench.spec import Dispatch, ExecutionSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,18 +23,22 @@ class Slot:
         """Variables of the run's process."""
         return {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
 
-    def execution(self, *, device: str, threads: int, checkpoint: Path | None = None) -> ExecutionSpec:
+    def execution(
+        self, *, device: str, threads: int, dispatch: Dispatch, checkpoint: Path | None = None
+    ) -> ExecutionSpec:
         """Say how a run is executed here.
 
         Args:
             device: ``cpu`` or ``cuda``.
             threads: CPU threads.
+            dispatch: How experts are computed.
             checkpoint: File that takes the final weights; None: they are not kept.
         """
         return ExecutionSpec(
             device="cuda" if device == "cuda" else "cpu",
             threads=threads,
             cores=self.cores,
+            dispatch=dispatch,
             checkpoint=None if checkpoint is None else str(checkpoint),
         )
 

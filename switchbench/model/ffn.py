@@ -4,12 +4,12 @@ Axes: T tokens, D width, F hidden width (per expert), E experts, V vocabulary.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from switchbench.model.dispatch import Experts, apply_experts
+from switchbench.model.activation import activate
+from switchbench.model.dispatch import Experts, apply_experts, choose_backend
 from switchbench.model.router import Routing, route, route_by_hash
-from switchbench.spec import SparseFFNSpec, is_gated
+from switchbench.spec import Dispatch, SparseFFNSpec, is_gated
 
 TRUNCATED_VARIANCE = 0.7737
 """Variance of a standard normal that is cut at two deviations: 1 - 4·φ(2)/(2Φ(2) - 1)."""
@@ -48,11 +48,12 @@ class SwitchFFN(nn.Module):
         spec: The layer.
         d_model: Width, D.
         vocab_size: Vocabulary, V; what a hash router hashes.
+        dispatch: How the experts are computed.
     """
 
-    def __init__(self, spec: SparseFFNSpec, *, d_model: int, vocab_size: int) -> None:
+    def __init__(self, spec: SparseFFNSpec, *, d_model: int, vocab_size: int, dispatch: Dispatch = "auto") -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.dispatch = spec, dispatch
         experts, d_ff = spec.num_experts, spec.d_ff
         self.w_router = nn.Parameter(torch.empty(d_model, experts)) if spec.router != "hash" else None
         self.w_in = nn.Parameter(torch.empty(experts, d_model, d_ff))
@@ -94,18 +95,24 @@ class SwitchFFN(nn.Module):
         routing = self._route(
             x_TD, token_T=token_T, group_tokens=group_tokens, capacity_factor=capacity_factor, noise=noise
         )
-        dropout = self.spec.expert_dropout if noise is not None else 0.0
-
-        def activate_with_dropout(hidden: Tensor, gate: Tensor | None) -> Tensor:
-            active = activate(hidden, gate, activation=self.spec.activation)
-            if dropout > 0:
-                active = active * torch.empty_like(active).bernoulli_(1 - dropout, generator=noise).div_(1 - dropout)
-            return active
-
         experts = Experts(
-            w_in_EDF=self.w_in, w_gate_EDF=self.w_gate, w_out_EFD=self.w_out, activate=activate_with_dropout
+            w_in_EDF=self.w_in,
+            w_gate_EDF=self.w_gate,
+            w_out_EFD=self.w_out,
+            activation=self.spec.activation,
+            dropout=self.spec.expert_dropout,
+            noise=noise,
         )
-        y_TD = apply_experts(x_TD, routing=routing, experts=experts, gate_multiplier=self.gate_multiplier)
+        backend = choose_backend(
+            self.dispatch,
+            device=x_TD.device,
+            dtype=x_TD.dtype,
+            d_model=x_TD.shape[1],
+            d_ff=self.spec.d_ff,
+        )
+        y_TD = apply_experts(
+            x_TD, routing=routing, experts=experts, gate_multiplier=self.gate_multiplier, backend=backend
+        )
         if self.shared is not None:
             y_TD = y_TD + self.shared(x_TD)
         return y_TD, routing
@@ -155,26 +162,6 @@ class SwitchFFN(nn.Module):
         if self.choice_bias_E is not None:
             load_E = routing.tokens_per_expert_EG.sum(dim=1).to(self.choice_bias_E.dtype)
             self.choice_bias_E += self.spec.balance_bias_rate * (load_E.mean() - load_E).sign()
-
-
-def activate(hidden: Tensor, gate: Tensor | None, *, activation: str) -> Tensor:
-    """Apply the activation; a gated one multiplies the hidden values by its activated gate.
-
-    Args:
-        hidden: x @ w_in.
-        gate: x @ w_gate, same shape; None unless gated.
-        activation: Name, as in the specification.
-    """
-    match activation, gate:
-        case "relu", None:
-            return F.relu(hidden)
-        case "gelu", None:
-            return F.gelu(hidden)
-        case "swiglu", Tensor():
-            return F.silu(gate) * hidden
-        case "geglu", Tensor():
-            return F.gelu(gate) * hidden
-    raise AssertionError(f"no activation {activation!r} with gate {gate is not None}")
 
 
 def expected_gate_rms(num_experts: int, *, router_init_scale: float) -> float:

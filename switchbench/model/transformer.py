@@ -14,7 +14,7 @@ from switchbench.model.attention import Attention, rotation
 from switchbench.model.ffn import DenseFFN, SwitchFFN
 from switchbench.model.norm import rms_norm
 from switchbench.model.router import Routing
-from switchbench.spec import ModelSpec, RunSpec, SparseFFNSpec
+from switchbench.spec import Dispatch, ModelSpec, RunSpec, SparseFFNSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +34,17 @@ class Block(nn.Module):
         spec: The model.
         vocab_size: Vocabulary, V.
         is_sparse: Whether the feed-forward layer is the sparse one.
+        dispatch: How experts are computed.
     """
 
-    def __init__(self, spec: ModelSpec, *, vocab_size: int, is_sparse: bool) -> None:
+    def __init__(self, spec: ModelSpec, *, vocab_size: int, is_sparse: bool, dispatch: Dispatch) -> None:
         super().__init__()
         self.attention_norm_scale = nn.Parameter(torch.ones(spec.d_model))
         self.attention = Attention(d_model=spec.d_model, num_heads=spec.num_heads, d_head=spec.d_head)
         self.ffn_norm_scale = nn.Parameter(torch.ones(spec.d_model))
         self.ffn: DenseFFN | SwitchFFN
         if is_sparse and isinstance(spec.ffn, SparseFFNSpec):
-            self.ffn = SwitchFFN(spec.ffn, d_model=spec.d_model, vocab_size=vocab_size)
+            self.ffn = SwitchFFN(spec.ffn, d_model=spec.d_model, vocab_size=vocab_size, dispatch=dispatch)
         else:
             d_ff = spec.ffn.active_d_ff if isinstance(spec.ffn, SparseFFNSpec) else spec.ffn.d_ff
             self.ffn = DenseFFN(d_model=spec.d_model, d_ff=d_ff, activation=spec.ffn.activation)
@@ -85,15 +86,17 @@ class Transformer(nn.Module):
     Args:
         spec: The model.
         vocab_size: Vocabulary, V.
+        dispatch: How experts are computed.
     """
 
-    def __init__(self, spec: ModelSpec, *, vocab_size: int) -> None:
+    def __init__(self, spec: ModelSpec, *, vocab_size: int, dispatch: Dispatch = "auto") -> None:
         super().__init__()
         self.spec = spec
         self.embedding = nn.Parameter(torch.empty(vocab_size, spec.d_model))
         sparse_layers = spec.sparse_layers
         self.blocks = nn.ModuleList(
-            Block(spec, vocab_size=vocab_size, is_sparse=index in sparse_layers) for index in range(spec.num_layers)
+            Block(spec, vocab_size=vocab_size, is_sparse=index in sparse_layers, dispatch=dispatch)
+            for index in range(spec.num_layers)
         )
         self.final_norm_scale = nn.Parameter(torch.ones(spec.d_model))
         self.output = None if spec.tied_output else nn.Parameter(torch.empty(spec.d_model, vocab_size))
@@ -146,13 +149,14 @@ class Transformer(nn.Module):
             layer.update_choice_bias(routing)
 
 
-def build_model(spec: RunSpec) -> Transformer:
+def build_model(spec: RunSpec, *, dispatch: Dispatch = "auto") -> Transformer:
     """Build and initialize the model of a run, on the CPU.
 
     Args:
         spec: The run; its seed decides the weights.
+        dispatch: How experts are computed.
     """
-    model = Transformer(spec.model, vocab_size=spec.vocab_size)
+    model = Transformer(spec.model, vocab_size=spec.vocab_size, dispatch=dispatch)
     initialize(model, seed=spec.seed)
     return model
 

@@ -180,6 +180,10 @@ class RunSpec(Spec):
         return group or self.train.batch_tokens
 
 
+Backend = Literal["loop", "grouped_mm", "padded"]
+Dispatch = Literal["auto", Backend]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExecutionSpec:
     """How a run is executed: recorded, never part of its identity."""
@@ -190,6 +194,8 @@ class ExecutionSpec:
     """CPU threads of the run."""
     cores: tuple[int, ...] = ()
     """Cores the process is pinned to; empty: not pinned."""
+    dispatch: Dispatch = "auto"
+    """How experts are computed; ``auto``: as is fastest for the device, precision and shape."""
     checkpoint: str | None = None
     """File that takes the final weights (safetensors); None: they are not kept."""
 

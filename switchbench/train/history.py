@@ -11,7 +11,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from switchbench.model.dispatch import computed_slots
 from switchbench.model.router import Routing
+from switchbench.spec import Backend
 
 POSITION_PARTS = 8
 """Equal parts of a sequence for which dropping is recorded."""
@@ -157,6 +159,8 @@ class Path:
     """Assignments of each step that were asked for, T·top_k per layer."""
     filled: list[int] = field(default_factory=list)
     """Slots of each step that were filled."""
+    computed: list[int] = field(default_factory=list)
+    """Slots of each step that were multiplied, filled or not."""
     slots: list[int] = field(default_factory=list)
     """Slots of each step."""
     window: Window = field(default_factory=Window)
@@ -164,12 +168,13 @@ class Path:
     since_branch: Window = field(default_factory=Window)
     """The closed windows since the cooldown began; add ``window`` for all of it."""
 
-    def add_routings(self, routings: tuple[Routing, ...], *, seq_len: int) -> None:
+    def add_routings(self, routings: tuple[Routing, ...], *, seq_len: int, backend: Backend | None = None) -> None:
         """Add what the routers decided in one step.
 
         Args:
             routings: One per sparse layer.
             seq_len: Positions per sequence, S.
+            backend: What computed the experts; None for a dense model.
         """
         if routings:
             step = RoutingSums.of_step(routings, seq_len=seq_len)
@@ -177,6 +182,7 @@ class Path:
         self.kept.append(sum(routing.num_kept for routing in routings))
         self.assignments.append(sum(routing.num_assignments for routing in routings))
         self.filled.append(sum(routing.token_N.shape[0] for routing in routings))
+        self.computed.append(sum(computed_slots(routing, backend=backend or "loop") for routing in routings))
         self.slots.append(sum(routing.num_slots for routing in routings))
 
     def add_steps(self, nlls: list[float], *, gradient_norms: list[float], time_s: float) -> None:
@@ -202,6 +208,7 @@ class Path:
             kept=list(self.kept),
             assignments=list(self.assignments),
             filled=list(self.filled),
+            computed=list(self.computed),
             slots=list(self.slots),
             window=Window(),
             since_branch=Window(),

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from switchbench import __version__
 from switchbench.device import MachineFacts
-from switchbench.spec import RunSpec, SparseFFNSpec
+from switchbench.model.dispatch import choose_backend
+from switchbench.spec import Backend, Dispatch, ExecutionSpec, RunSpec, SparseFFNSpec
 
 
-def provenance(spec: RunSpec, facts: MachineFacts, *, threads: int) -> dict[str, Any]:
+def provenance(spec: RunSpec, facts: MachineFacts, *, execution: ExecutionSpec) -> dict[str, Any]:
     """Fill the provenance columns of a ``RunRecord``.
 
     Args:
         spec: The run.
         facts: The machine.
-        threads: CPU threads of the run.
+        execution: How the run is executed.
     """
     return {
         "started_at": now(),
@@ -28,9 +30,9 @@ def provenance(spec: RunSpec, facts: MachineFacts, *, threads: int) -> dict[str,
         "machine_id": facts.machine_id,
         "device": facts.device,
         "device_name": facts.device_name,
-        "threads": threads,
+        "threads": execution.threads,
         "precision": "float32",
-        "dispatch": dispatch_backend(spec),
+        "dispatch": dispatch_backend(spec, execution.dispatch, device=torch.device(facts.device)),
         "allocator": facts.allocator,
         "switchbench_version": __version__,
         "commit": source_commit(),
@@ -40,9 +42,22 @@ def provenance(spec: RunSpec, facts: MachineFacts, *, threads: int) -> dict[str,
     }
 
 
-def dispatch_backend(spec: RunSpec) -> str | None:
-    """Name the backend that computes the experts; None for a dense model."""
-    return "loop" if isinstance(spec.model.ffn, SparseFFNSpec) else None
+def dispatch_backend(spec: RunSpec, choice: Dispatch, *, device: torch.device) -> Backend | None:
+    """Name the backend that computes the experts of a run; None for a dense model.
+
+    Args:
+        spec: The run.
+        choice: What was asked for.
+        device: Where it runs.
+
+    Raises:
+        UsageError: the backend that was asked for cannot compute this run.
+    """
+    if not isinstance(spec.model.ffn, SparseFFNSpec):
+        return None
+    return choose_backend(
+        choice, device=device, dtype=torch.float32, d_model=spec.model.d_model, d_ff=spec.model.ffn.d_ff
+    )
 
 
 def now() -> str:

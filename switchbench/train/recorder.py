@@ -119,7 +119,7 @@ class Recorder:
         tokens_seen = path.step * spec.train.batch_tokens
         last_quarter = math.ceil(path.step / 4)
         dropped = path.dropped_token_fraction()
-        share = computed_share(spec, filled_slots=sum(path.filled), num_steps=path.step)
+        share = computed_share(spec, computed_slots=sum(path.computed), num_steps=path.step)
         flops = count_train_flops(spec, num_steps=path.step, computed_share=share)
         row = describe_run(spec, sweep=self.sweep, fraction=point.fraction)
         self.result.runs.append(

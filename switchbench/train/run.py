@@ -14,7 +14,7 @@ from switchbench.data.batches import Batch, TrainBatches
 from switchbench.data.corpora import PreparedCorpus, read_tokens
 from switchbench.device import MemoryMeter, machine_facts, resolve_device
 from switchbench.record import Progress, RunResult
-from switchbench.spec import AnnealPoint, ExecutionSpec, RunSpec
+from switchbench.spec import AnnealPoint, Dispatch, ExecutionSpec, RunSpec
 from switchbench.train.evaluate import Evaluation, evaluate, ffn_rms_ratio
 from switchbench.train.history import Path
 from switchbench.train.provenance import provenance
@@ -76,18 +76,18 @@ def train_run(
     device = resolve_device(execution.device)
     torch.set_num_threads(execution.threads)
     facts = machine_facts(device)
-    _touch_library(spec, device=device)
+    _touch_library(spec, device=device, dispatch=execution.dispatch)
     recorder = Recorder(
         spec=spec,
         sweep=sweep,
         corpus=corpus,
-        provenance=provenance(spec, facts, threads=execution.threads),
+        provenance=provenance(spec, facts, execution=execution),
         meter=MemoryMeter(device),
         on_progress=on_progress,
     )
     try:
         run = _Run(
-            state=start_training(spec, device=device),
+            state=start_training(spec, device=device, dispatch=execution.dispatch),
             batches=TrainBatches(
                 read_tokens(corpus.train_tokens_path, vocab_size=corpus.vocab_size),
                 seq_len=spec.data.seq_len,
@@ -121,12 +121,12 @@ def save_weights(state: TrainState, path: FilePath) -> None:
     temporary.replace(path)
 
 
-def _touch_library(spec: RunSpec, *, device: torch.device) -> None:
+def _touch_library(spec: RunSpec, *, device: torch.device, dispatch: Dispatch) -> None:
     """Take a step of a toy of the same kind, so that the library's code and buffers are no part of the run's memory."""
     ffn = spec.model.ffn.model_copy(update={"d_ff": 8})
     shape = {"d_model": 8, "num_layers": spec.model.num_layers, "num_heads": 1, "d_head": 8}
     toy = spec.model.model_copy(update=shape | {"ffn": ffn})
-    state = start_training(spec.model_copy(update={"model": toy}), device=device)
+    state = start_training(spec.model_copy(update={"model": toy}), device=device, dispatch=dispatch)
     token_BS = torch.zeros(spec.train.batch_tokens // spec.data.seq_len, spec.data.seq_len, dtype=torch.int64)
     take_step(state, Batch(inputs_BS=token_BS, targets_BS=token_BS), learning_rate=0.0)
 
@@ -182,7 +182,9 @@ def _take_steps(run: _Run, path: Path, *, until: int, point: AnnealPoint | None)
         for step in range(first, min(until, first + STEPS_BETWEEN_LOOKS)):
             rate = learning_rate_at(run.spec.train, step=step, point=point)
             outcome = take_step(run.state, run.batches.batch(step), learning_rate=rate)
-            path.add_routings(outcome.routings, seq_len=run.spec.data.seq_len)
+            path.add_routings(
+                outcome.routings, seq_len=run.spec.data.seq_len, backend=run.recorder.provenance["dispatch"]
+            )
             nlls_on_device.append(outcome.nll)
             norms_on_device.append(outcome.gradient_norm)
         nlls = torch.stack(nlls_on_device).tolist()  # waits for the device

@@ -14,7 +14,7 @@ from torch import Tensor
 from switchbench.data.batches import Batch
 from switchbench.model.router import Routing
 from switchbench.model.transformer import Transformer, build_model
-from switchbench.spec import AnnealPoint, RunSpec, SparseFFNSpec, TrainSpec
+from switchbench.spec import AnnealPoint, Dispatch, RunSpec, SparseFFNSpec, TrainSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +45,15 @@ class StepOutcome:
     """What each sparse layer's router decided."""
 
 
-def start_training(spec: RunSpec, *, device: torch.device) -> TrainState:
+def start_training(spec: RunSpec, *, device: torch.device, dispatch: Dispatch = "auto") -> TrainState:
     """Build and initialize model and optimizer.
 
     Args:
         spec: The run.
         device: Where it is to live.
+        dispatch: How experts are computed.
     """
-    model = build_model(spec).to(device)
+    model = build_model(spec, dispatch=dispatch).to(device)
     train = spec.train
     matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
     scales = [parameter for parameter in model.parameters() if parameter.ndim < 2]

@@ -201,3 +201,13 @@ def test_weight_decay_spares_the_norm_scales() -> None:
     assert {parameter.ndim for parameter in decayed["params"]} == {2, 3}
     assert {parameter.ndim for parameter in spared["params"]} == {1}
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+
+
+def test_the_row_says_how_experts_were_computed_and_counts_the_padding(corpus: PreparedCorpus) -> None:
+    spec = tiny_run(ffn=sparse())
+    loop, padded = train(spec, corpus).runs[-1], train(spec, corpus, dispatch="padded").runs[-1]
+    assert (loop.dispatch, padded.dispatch) == ("loop", "padded")
+    assert padded.executed_train_flops == pytest.approx(padded.provisioned_train_flops, rel=1e-12)
+    assert loop.executed_train_flops < padded.executed_train_flops
+    assert padded.nll == pytest.approx(loop.nll, rel=1e-3)
+    assert train(tiny_run(), corpus).runs[-1].dispatch is None
