@@ -21,6 +21,7 @@ class Caveat(StrEnum):
     NOT_TIMED = "NOT_TIMED"
     REPEATED_DATA = "REPEATED_DATA"
     HELD_OUT_OVERLAP = "HELD_OUT_OVERLAP"
+    EVALUATION_HEAVY = "EVALUATION_HEAVY"
     MISSING_RUNS = "MISSING_RUNS"
     DIVERGED_RUNS = "DIVERGED_RUNS"
     MIXED_CODE = "MIXED_CODE"
@@ -64,6 +65,7 @@ _FOOTNOTES = {
     Caveat.REPEATED_DATA: "More training tokens than the corpus has: some text was seen more than once.",
     Caveat.HELD_OUT_OVERLAP: "More than 1% of the held-out 64-byte windows also occur in the training text, "
     "which favors the model with more parameters.",
+    Caveat.EVALUATION_HEAVY: "Evaluation took more than a tenth of the run's time.",
     Caveat.MISSING_RUNS: "Some runs of this configuration failed or are missing; the rest is averaged.",
     Caveat.DIVERGED_RUNS: "Some runs of this configuration diverged; the mean is over those that did not.",
     Caveat.MIXED_CODE: "These runs come from different versions of the code or of PyTorch.",

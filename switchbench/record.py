@@ -52,7 +52,9 @@ class RunRecord(_Record):
     tied_output: bool = Field(description="Whether the output projection is the embedding table.")
     init_scale: float = Field(description="s of σ = sqrt(s/fan_in) for every matrix but the router's.")
     ffn_kind: str = Field(description="`dense` or `sparse`.")
-    router: str | None = Field(None, description="Routing rule; None where dense, as is all of routing.")
+    router: str | None = Field(
+        None, description="Routing rule; None where dense, as are all columns of routing but `num_experts`."
+    )
     num_experts: int = Field(1, description="Experts per sparse layer, E; 1 where dense.")
     top_k: int | None = Field(None, description="Experts per token.")
     capacity_factor: float | None = Field(None, description="Capacity factor in training; None: dropless or dense.")
@@ -94,13 +96,18 @@ class RunRecord(_Record):
     dropped_token_fraction_last_quarter: float | None = Field(None, description="The same over the last quarter.")
     capacity_utilization: float | None = Field(None, description="Filled share of the E·C slots, last quarter.")
     expert_load_cv: float | None = Field(
-        None, description="Load's coefficient of variation over the cooldown, mean over layers."
+        None, description="Load's coefficient of variation within a batch, mean over the cooldown and layers."
+    )
+    expert_load_cv_pooled: float | None = Field(
+        None, description="The same of all batches of the cooldown together: a lasting preference."
     )
     router_entropy: float | None = Field(
         None, description="Mean entropy of the tokens' router distribution over the cooldown, nats."
     )
     dead_expert_fraction: float | None = Field(None, description="Share of experts with no token in the cooldown.")
-    expert_load_max_over_mean: float | None = Field(None, description="Largest load over the mean, over the cooldown.")
+    expert_load_max_over_mean: float | None = Field(
+        None, description="Largest load over the mean within a batch, likewise."
+    )
     router_confidence: float | None = Field(None, description="Mean largest probability of a token, over the cooldown.")
     router_z_loss: float | None = Field(None, description="Mean squared logsumexp of the logits, over the cooldown.")
     aux_loss: float | None = Field(
@@ -130,7 +137,9 @@ class RunRecord(_Record):
     eval_time_s: float | None = Field(None, description="Time of all evaluations of the run.")
     eval_share: float | None = Field(None, description="eval_time_s over the run's whole time.")
     step_time_s: float | None = Field(None, description="Median step time, runs side by side.")
-    peak_memory_bytes: int | None = Field(None, description="Peak memory over the level before the model was built.")
+    peak_memory_bytes: int | None = Field(
+        None, description="Peak memory over the level before the model was built, up to the first branch."
+    )
     # Data
     corpus_bytes: int | None = Field(None, description="Bytes of the corpus.")
     train_corpus_tokens: int | None = Field(None, description="Tokens of its training part.")
@@ -184,8 +193,13 @@ class StepRecord(_Record):
     aux_loss: list[float] | None = Field(None, description="Per layer: load-balancing loss, unscaled.")
     router_z_loss: list[float] | None = Field(None, description="Per layer: mean squared logsumexp, unscaled.")
     expert_load: list[list[float]] | None = Field(None, description="Per layer: share of tokens per expert.")
-    expert_load_cv: list[float] | None = Field(None, description="Per layer: the load's coefficient of variation.")
-    expert_load_max_over_mean: list[float] | None = Field(None, description="Per layer: largest load over the mean.")
+    expert_load_cv: list[float] | None = Field(
+        None, description="Per layer: the load's coefficient of variation within a batch, mean over batches."
+    )
+    expert_load_cv_pooled: list[float] | None = Field(None, description="Per layer: the same of all batches together.")
+    expert_load_max_over_mean: list[float] | None = Field(
+        None, description="Per layer: largest load over the mean within a batch, mean over batches."
+    )
     group_load_min: list[float] | None = Field(
         None, description="Per layer: smallest load of an expert in any one routing group, over a balanced load."
     )

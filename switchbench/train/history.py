@@ -31,8 +31,8 @@ class RoutingSums:
     """Assignments that were asked for, likewise."""
     mean_probs_LE: Tensor
     """Mean router distribution, one per step."""
-    per_step: dict[str, Tensor]
-    """Scalars per layer, one per step: ``entropy``, ``confidence``, ``aux_loss``, ``z_loss``."""
+    per_step_L: dict[str, Tensor]
+    """Means over groups and tokens, one per step: entropy, confidence, both losses, and the spread of the load."""
     group_load_min_L: Tensor
     """Smallest share of a balanced load that an expert had in one group; a minimum, not a sum."""
     group_load_max_L: Tensor
@@ -61,9 +61,13 @@ class RoutingSums:
             kept_by_position_LP=torch.stack(kept),
             assignments_by_position_LP=torch.stack(asked),
             mean_probs_LE=torch.stack([routing.mean_probs_E for routing in routings]),
-            per_step={
-                name: torch.stack([getattr(routing, name).detach() for routing in routings])
-                for name in ("entropy", "confidence", "aux_loss", "z_loss")
+            per_step_L={
+                "router_entropy": torch.stack([routing.entropy for routing in routings]),
+                "router_confidence": torch.stack([routing.confidence for routing in routings]),
+                "aux_loss": torch.stack([routing.aux_loss.detach() for routing in routings]),
+                "router_z_loss": torch.stack([routing.z_loss.detach() for routing in routings]),
+                "expert_load_cv": torch.stack([load_EG.std(dim=0, correction=0).mean() for load_EG in load]),
+                "expert_load_max_over_mean": torch.stack([load_EG.amax(dim=0).mean() for load_EG in load]),
             },
             group_load_min_L=torch.stack([load_EG.min() for load_EG in load]),
             group_load_max_L=torch.stack([load_EG.max() for load_EG in load]),
@@ -75,7 +79,7 @@ class RoutingSums:
             kept_by_position_LP=self.kept_by_position_LP + other.kept_by_position_LP,
             assignments_by_position_LP=self.assignments_by_position_LP + other.assignments_by_position_LP,
             mean_probs_LE=self.mean_probs_LE + other.mean_probs_LE,
-            per_step={name: value + other.per_step[name] for name, value in self.per_step.items()},
+            per_step_L={name: value + other.per_step_L[name] for name, value in self.per_step_L.items()},
             group_load_min_L=torch.minimum(self.group_load_min_L, other.group_load_min_L),
             group_load_max_L=torch.maximum(self.group_load_max_L, other.group_load_max_L),
         )
@@ -90,17 +94,13 @@ class RoutingSums:
         mean_probs_LE = self.mean_probs_LE / num_steps
         return {
             "expert_load": load_LE,
-            "expert_load_cv": load_LE.std(dim=1, correction=0) / load_LE.mean(dim=1),
-            "expert_load_max_over_mean": load_LE.amax(dim=1) / load_LE.mean(dim=1),
+            "expert_load_cv_pooled": load_LE.std(dim=1, correction=0) / load_LE.mean(dim=1),
             "group_load_min": self.group_load_min_L,
             "group_load_max": self.group_load_max_L,
             "dead_expert_fraction": (self.tokens_per_expert_LE == 0).float().mean(dim=1),
             "dropped_by_position": 1 - self.kept_by_position_LP / self.assignments_by_position_LP,
             "entropy_of_mean": -torch.xlogy(mean_probs_LE, mean_probs_LE).sum(dim=1),
-            "router_entropy": self.per_step["entropy"] / num_steps,
-            "router_confidence": self.per_step["confidence"] / num_steps,
-            "aux_loss": self.per_step["aux_loss"] / num_steps,
-            "router_z_loss": self.per_step["z_loss"] / num_steps,
+            **{name: values_L / num_steps for name, values_L in self.per_step_L.items()},
         }
 
 

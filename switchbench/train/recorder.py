@@ -21,6 +21,7 @@ from switchbench.train.steps import learning_rate_at
 
 _AVERAGED_OVER_LAYERS = (
     "expert_load_cv",
+    "expert_load_cv_pooled",
     "expert_load_max_over_mean",
     "dead_expert_fraction",
     "router_entropy",
@@ -30,6 +31,8 @@ _AVERAGED_OVER_LAYERS = (
 )
 HELD_OUT_OVERLAP_LIMIT = 0.01
 """Share of repeated held-out windows above which the quality carries a caveat."""
+EVAL_SHARE_LIMIT = 0.1
+"""Share of a run's time above which its evaluation carries a caveat."""
 
 
 @dataclass(kw_only=True)
@@ -54,6 +57,7 @@ class Recorder:
     """Time of all evaluations so far."""
     result: RunResult = field(default_factory=lambda: RunResult(runs=[], steps=[]))
     """The rows so far."""
+    _frozen_peak_bytes: int | None = None
     _computed_steps: int = 0
     _last_nll: float | None = None
     _started_s: float = field(default_factory=time.perf_counter)
@@ -122,13 +126,14 @@ class Recorder:
         share = computed_share(spec, computed_slots=sum(path.computed), num_steps=path.step)
         flops = count_train_flops(spec, num_steps=path.step, computed_share=share)
         row = describe_run(spec, sweep=self.sweep, fraction=point.fraction)
+        eval_share = self.eval_time_s / (time.perf_counter() - self._started_s)
         self.result.runs.append(
             RunRecord(
                 **row,
                 **self.provenance,
                 **self._corpus_columns(),
                 status="ok",
-                caveats=self._caveats(tokens_seen),
+                caveats=self._caveats(tokens_seen, eval_share=eval_share),
                 step=path.step,
                 tokens_seen=tokens_seen,
                 **_measures_of(evaluation.nll, tokens_per_byte=corpus.num_held_out_tokens / corpus.held_out_bytes),
@@ -148,9 +153,9 @@ class Recorder:
                 executed_train_flops=flops.executed,
                 wall_clock_s=path.train_time_s,
                 eval_time_s=self.eval_time_s,
-                eval_share=self.eval_time_s / (time.perf_counter() - self._started_s),
+                eval_share=eval_share,
                 step_time_s=path.step_time_s,
-                peak_memory_bytes=self.meter.peak_bytes(),
+                peak_memory_bytes=self.peak_memory_bytes,
             )
         )
 
@@ -171,12 +176,24 @@ class Recorder:
                 **self._corpus_columns(),
                 ffn_rms_ratio_at_init=self.ffn_rms_ratio_at_init,
                 eval_time_s=self.eval_time_s,
-                peak_memory_bytes=self.meter.peak_bytes(),
+                peak_memory_bytes=self.peak_memory_bytes,
             )
         )
 
-    def _caveats(self, tokens_seen: int) -> list[str]:
+    def freeze_peak_memory(self) -> None:
+        """Take the peak memory as it is; what is kept from here on, to come back from a branch, is not training's."""
+        if self._frozen_peak_bytes is None:
+            self._frozen_peak_bytes = self.meter.peak_bytes()
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """Peak memory so far, or up to where it was frozen."""
+        return self.meter.peak_bytes() if self._frozen_peak_bytes is None else self._frozen_peak_bytes
+
+    def _caveats(self, tokens_seen: int, *, eval_share: float) -> list[str]:
         caveats = []
+        if eval_share > EVAL_SHARE_LIMIT:
+            caveats.append(Caveat.EVALUATION_HEAVY.value)
         if tokens_seen > self.corpus.num_train_tokens:
             caveats.append(Caveat.REPEATED_DATA.value)
         if self.corpus.held_out_overlap > HELD_OUT_OVERLAP_LIMIT:

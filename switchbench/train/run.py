@@ -140,6 +140,7 @@ def _train(run: _Run) -> None:
     *earlier_points, last_point = run.spec.train.anneal_points
     for point in earlier_points:
         _advance(run, trunk, until=point.branch_step)
+        run.recorder.freeze_peak_memory()
         saved = save_state(run.state)
         _cool_down(run, trunk.branch(), point=point)
         restore_state(run.state, saved)

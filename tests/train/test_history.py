@@ -36,9 +36,10 @@ def test_a_window_averages_over_steps_and_keeps_layers_apart() -> None:
     assert window.train_nll == 1.0
     assert window.gradient_norm == 2.0
     torch.testing.assert_close(window.routing_columns["expert_load"], counts.sum(0) / (3 * 32))
-    assert window.routing_columns["expert_load_cv"].tolist() == pytest.approx(
-        [float(load.std(correction=0) / load.mean()) for load in counts.sum(0) / 96]
-    )
+    spreads = [[float(load.float().std(correction=0) / load.float().mean()) for load in step] for step in counts]
+    assert window.routing_columns["expert_load_cv"].tolist() == pytest.approx(torch.tensor(spreads).mean(0).tolist())
+    pooled = [float(load.std(correction=0) / load.mean()) for load in counts.sum(0) / 96]
+    assert window.routing_columns["expert_load_cv_pooled"].tolist() == pytest.approx(pooled)
     entropies = [[r.entropy.item() for r in routings(seed)] for seed in range(3)]
     assert window.routing_columns["router_entropy"].tolist() == pytest.approx(
         [sum(layer) / 3 for layer in zip(*entropies, strict=True)]
@@ -113,6 +114,20 @@ def test_dropping_by_position_and_by_group() -> None:
     columns = path.window.routing_columns
     assert columns["dropped_by_position"].tolist() == [[0.0] * 4 + [1.0] * 4]
     assert (columns["group_load_min"].tolist(), columns["group_load_max"].tolist()) == ([0.0], [4.0])
+
+
+def test_load_that_is_uneven_within_each_batch_and_even_over_all_is_uneven() -> None:
+    path = Path()
+    for expert in range(4):
+        logits = torch.zeros(16, 4)
+        logits[:, expert] = 1.0
+        path.add_routings((route(logits, spec=SPEC, group_tokens=16, capacity_factor=1.0),), seq_len=16)
+        path.add_steps([1.0], gradient_norms=[1.0], time_s=0.1)
+    columns = path.window.routing_columns
+    assert columns["expert_load_cv"].tolist() == pytest.approx([3**0.5])
+    assert columns["expert_load_max_over_mean"].tolist() == [4.0]
+    assert columns["expert_load_cv_pooled"].tolist() == [0.0]
+    assert columns["dead_expert_fraction"].tolist() == [0.0]
 
 
 def test_the_entropy_of_the_mean_is_above_the_mean_entropy_when_tokens_differ() -> None:
