@@ -19,8 +19,11 @@ class Caveat(StrEnum):
     CPU_TIMING = "CPU_TIMING"
     UNTRAINED_TIMING = "UNTRAINED_TIMING"
     NOT_TIMED = "NOT_TIMED"
+    BUSY_MACHINE = "BUSY_MACHINE"
+    TIMED_APART = "TIMED_APART"
     REPEATED_DATA = "REPEATED_DATA"
     HELD_OUT_OVERLAP = "HELD_OUT_OVERLAP"
+    CUT_FILES = "CUT_FILES"
     EVALUATION_HEAVY = "EVALUATION_HEAVY"
     MISSING_RUNS = "MISSING_RUNS"
     DIVERGED_RUNS = "DIVERGED_RUNS"
@@ -62,9 +65,13 @@ _FOOTNOTES = {
     Caveat.CPU_TIMING: "Timed on a CPU: the ratio of step times does not carry over to other hardware.",
     Caveat.UNTRAINED_TIMING: "Timed with fresh weights, since the trained ones were gone: expert load may differ.",
     Caveat.NOT_TIMED: "No exclusive timing of this configuration exists; run the sweep again to add it.",
+    Caveat.BUSY_MACHINE: "Other work ran on the machine while this was timed: the step time is too long.",
+    Caveat.TIMED_APART: "The two were not timed together: the machine may have been faster or slower in between.",
     Caveat.REPEATED_DATA: "More training tokens than the corpus has: some text was seen more than once.",
     Caveat.HELD_OUT_OVERLAP: "More than 1% of the held-out 64-byte windows also occur in the training text, "
     "which favors the model with more parameters.",
+    Caveat.CUT_FILES: "The held-out part was cut from the ends of files, since there were too few whole files: "
+    "it may resemble its training part.",
     Caveat.EVALUATION_HEAVY: "Evaluation took more than a tenth of the run's time.",
     Caveat.MISSING_RUNS: "Some runs of this configuration failed or are missing; the rest is averaged.",
     Caveat.DIVERGED_RUNS: "Some runs of this configuration diverged; the mean is over those that did not.",
