@@ -92,7 +92,7 @@ class SwitchFFN(nn.Module):
         Returns:
             y_TD, and what the router decided.
         """
-        routing = self._route(
+        routing = self.route(
             x_TD, token_T=token_T, group_tokens=group_tokens, capacity_factor=capacity_factor, noise=noise
         )
         experts = Experts(
@@ -117,15 +117,16 @@ class SwitchFFN(nn.Module):
             y_TD = y_TD + self.shared(x_TD)
         return y_TD, routing
 
-    def _route(
+    def route(
         self,
         x_TD: Tensor,
         *,
         token_T: Tensor,
         group_tokens: int,
         capacity_factor: float | None,
-        noise: torch.Generator | None,
+        noise: torch.Generator | None = None,
     ) -> Routing:
+        """Decide which experts each token goes to; the arguments are those of ``forward``."""
         router_dtype = torch.promote_types(x_TD.dtype, torch.float32)
         if self.w_router is None:
             assert self.expert_of_token_V is not None
