@@ -52,6 +52,8 @@ def tests(session: nox.Session) -> None:
     """The test suite, and the examples in docstrings."""
     session.install("-e", ".", *groups("test"))
     session.run("pytest", *session.posargs)
+    if not session.posargs:
+        session.run("pytest", "--doctest-modules", "switchbench")
 
 
 @nox.session

@@ -12,8 +12,10 @@ Three figures for training (they differ in the experts alone):
 
 from dataclasses import dataclass, fields
 
-from switchbench.spec import ModelSpec, RunSpec, SparseFFNSpec, expert_capacity, is_gated
+from switchbench.spec import Architecture, ModelSpec, RunSpec, SparseFFNSpec, architecture_of, expert_capacity
 
+RELATIVE_POSITION_BUCKETS = 32
+"""Entries per head in a T5 table of relative positions."""
 TRAIN_OVER_FORWARD = 3
 """Training FLOPs over forward FLOPs: the backward pass multiplies twice for each forward multiplication."""
 
@@ -57,7 +59,7 @@ class Parameters:
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardFlops:
-    """Useful forward FLOPs per token, per component."""
+    """Useful forward FLOPs, per component; of a token, where nothing else is said."""
 
     attention_projections: float
     """Query, key, value and output projections."""
@@ -78,6 +80,22 @@ class ForwardFlops:
     def total(self) -> float:
         """All components."""
         return float(sum(getattr(self, field.name) for field in fields(self)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceFlops:
+    """Useful forward FLOPs of one sequence."""
+
+    num_tokens: int
+    """Tokens, source and target together."""
+    total: ForwardFlops
+    """Per component."""
+
+    @property
+    def per_token(self) -> ForwardFlops:
+        """The same divided by the number of tokens."""
+        values = {field.name: getattr(self.total, field.name) / self.num_tokens for field in fields(self.total)}
+        return ForwardFlops(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,23 +144,38 @@ def count_parameters(model: ModelSpec, *, vocab_size: int) -> Parameters:
     Args:
         model: The model.
         vocab_size: Vocabulary, V.
+    """
+    return parameters_of(architecture_of(model, vocab_size=vocab_size))
+
+
+def parameters_of(architecture: Architecture) -> Parameters:
+    """Count the weights of an architecture.
+
+    With M = D·K·(2·H + 2·kv) weights per attention, F = 2 or 3 matrices of D·d_ff, one attention per layer and one more
+    per decoder layer of an encoder-decoder model; one norm before every attention and feed-forward layer and one at the
+    end of every stack.
+
+    Args:
+        architecture: The architecture.
 
     Source:
-        The formula of the Switch Transformer's T5 stacks, decoder only, with QK-norm scales of width d_head.
+        Switch Transformer's T5 stacks: gives T5-Base's 222,903,552 to the last weight.
     """
-    d, layers, sparse = model.d_model, model.num_layers, len(model.sparse_layers)
-    ffn = model.ffn
-    experts = ffn if isinstance(ffn, SparseFFNSpec) else None
-    expert = _ffn_weights(model, d_ff=ffn.d_ff)
+    a = architecture
+    d, layers = a.d_model, a.encoder_layers + a.decoder_layers
+    attentions = layers + (a.decoder_layers if a.is_encoder_decoder else 0)
+    stacks = 2 if a.is_encoder_decoder else 1
+    expert = a.ffn_matrices * d * a.expert_d_ff
     return Parameters(
-        embedding=vocab_size * d,
-        attention=layers * 4 * d * model.num_heads * model.d_head,
-        dense_ffn=(layers - sparse) * _ffn_weights(model, d_ff=_dense_d_ff(model)),
-        experts=sparse * (experts.num_experts + experts.shared_experts) * expert if experts else 0,
-        router=sparse * d * experts.num_experts if experts and experts.router != "hash" else 0,
-        norm=layers * (2 * d + 2 * model.d_head) + d,
-        output=0 if model.tied_output else vocab_size * d,
-        inactive=sparse * (experts.num_experts - experts.top_k) * expert if experts else 0,
+        embedding=a.vocab_size * d,
+        attention=attentions * d * a.d_head * (2 * a.num_heads + 2 * a.num_kv_heads)
+        + a.position_tables * RELATIVE_POSITION_BUCKETS * a.num_heads,
+        dense_ffn=(layers - a.sparse_layers) * a.ffn_matrices * d * a.d_ff,
+        experts=a.sparse_layers * (a.num_experts * expert + a.ffn_matrices * d * a.shared_d_ff),
+        router=a.sparse_layers * d * a.num_experts if a.has_router else 0,
+        norm=(attentions + layers + stacks) * d + attentions * a.qk_norm_scales,
+        output=0 if a.is_output_tied else a.vocab_size * d,
+        inactive=a.sparse_layers * (a.num_experts - a.top_k) * expert,
     )
 
 
@@ -154,20 +187,70 @@ def count_forward_flops(model: ModelSpec, *, vocab_size: int, seq_len: int) -> F
         vocab_size: Vocabulary, V.
         seq_len: Positions per sequence, S.
     """
-    d, layers, sparse = model.d_model, model.num_layers, len(model.sparse_layers)
-    ffn = model.ffn
-    experts = ffn if isinstance(ffn, SparseFFNSpec) else None
-    expert = _ffn_weights(model, d_ff=ffn.d_ff)
-    width = model.num_heads * model.d_head
-    return ForwardFlops(
-        attention_projections=2.0 * layers * 4 * d * width,
-        attention_map=4.0 * layers * width * seq_len,
-        dense_ffn=2.0 * (layers - sparse) * _ffn_weights(model, d_ff=_dense_d_ff(model)),
-        routed_experts=2.0 * sparse * experts.top_k * expert if experts else 0.0,
-        shared_experts=2.0 * sparse * experts.shared_experts * expert if experts else 0.0,
-        router=2.0 * sparse * d * experts.num_experts if experts and experts.router != "hash" else 0.0,
-        output=2.0 * vocab_size * d,
+    return forward_flops_of(architecture_of(model, vocab_size=vocab_size), source_len=0, target_len=seq_len).per_token
+
+
+def forward_flops_of(architecture: Architecture, *, source_len: int, target_len: int) -> SequenceFlops:
+    """Count the useful forward FLOPs of one sequence, by our conventions.
+
+    Every weight counts for the tokens that it meets: the encoder's for the source, the decoder's for the target, the
+    keys and values of the decoder's second attention for the source. Each attention map is counted in full.
+
+    Args:
+        architecture: The architecture.
+        source_len: Tokens of the encoder; 0 for a decoder-only model.
+        target_len: Tokens of the decoder.
+    """
+    a = architecture
+    d, width, kv_width = a.d_model, a.num_heads * a.d_head, a.num_kv_heads * a.d_head
+    encoded, decoded = a.encoder_layers * source_len, a.decoder_layers * target_len
+    crossed = target_len if a.is_encoder_decoder else 0
+    sparse_tokens = a.sparse_encoder_layers * source_len + (a.sparse_layers - a.sparse_encoder_layers) * target_len
+    ffn = 2.0 * a.ffn_matrices * d
+    return SequenceFlops(
+        num_tokens=source_len + target_len,
+        total=ForwardFlops(
+            attention_projections=2.0 * d * (2 * width + 2 * kv_width) * (encoded + decoded)
+            + 2.0 * a.decoder_layers * d * (2 * width * crossed + 2 * kv_width * (source_len if crossed else 0)),
+            attention_map=4.0
+            * width
+            * (encoded * source_len + decoded * target_len + a.decoder_layers * crossed * source_len),
+            dense_ffn=ffn * a.d_ff * (encoded + decoded - sparse_tokens),
+            routed_experts=ffn * a.top_k * a.expert_d_ff * sparse_tokens,
+            shared_experts=ffn * a.shared_d_ff * sparse_tokens,
+            router=2.0 * d * a.num_experts * sparse_tokens if a.has_router else 0.0,
+            output=2.0 * a.vocab_size * d * target_len,
+        ),
     )
+
+
+def paper_forward_flops(architecture: Architecture, *, source_len: int = 512, target_len: int = 114) -> float:
+    """Count the forward FLOPs of one sequence as Table 9 of the Switch Transformer does.
+
+    Departures of the paper from our conventions: all weights of the decoder, the keys and values of its second
+    attention too, count per target token; attention maps count half as much, the decoder's own a quarter; the router is
+    not counted.
+
+    Args:
+        architecture: An encoder-decoder architecture.
+        source_len: Tokens of the encoder; the paper's are 512.
+        target_len: Tokens of the decoder; 114 reproduce the table.
+
+    Source:
+        Our reconstruction: gives the table's 124B, 425B, 6.3T and 890B.
+    """
+    a = architecture
+    matrices, width = a.ffn_matrices * a.d_model, a.num_heads * a.d_head
+    attention = 4 * a.d_model * width
+
+    def ffn(layers: int, sparse: int) -> int:
+        return (layers - sparse) * matrices * a.d_ff + sparse * matrices * (a.top_k * a.expert_d_ff + a.shared_d_ff)
+
+    encoder = a.encoder_layers * attention + ffn(a.encoder_layers, a.sparse_encoder_layers)
+    decoder = 2 * a.decoder_layers * attention + ffn(a.decoder_layers, a.sparse_layers - a.sparse_encoder_layers)
+    maps = a.encoder_layers * source_len**2 + a.decoder_layers * (target_len**2 / 2 + source_len * target_len)
+    output = a.vocab_size * a.d_model * target_len
+    return 2.0 * (encoder * source_len + decoder * target_len + output + width * maps)
 
 
 def count_train_flops(spec: RunSpec, *, num_steps: int, computed_share: float = 1.0) -> TrainFlops:
@@ -216,13 +299,3 @@ def provisioned_over_useful(spec: RunSpec) -> float:
     if ffn.router == "expert_choice":
         capacity = min(capacity, group)
     return capacity * ffn.num_experts / (group * ffn.top_k)
-
-
-def _ffn_weights(model: ModelSpec, *, d_ff: int) -> int:
-    """Weights of a dense layer or an expert; two matrices, three when gated."""
-    return (3 if is_gated(model.ffn.activation) else 2) * model.d_model * d_ff
-
-
-def _dense_d_ff(model: ModelSpec) -> int:
-    """Hidden width of the dense layers: in a sparse model, that of the experts that a token meets together."""
-    return model.ffn.active_d_ff if isinstance(model.ffn, SparseFFNSpec) else model.ffn.d_ff

@@ -3,6 +3,7 @@
 import math
 
 _DECIMAL = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_COUNT = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 _BINARY = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 UNKNOWN = "–"
 """What stands in a table for a value that is not known."""
@@ -23,10 +24,10 @@ def significant(value: float, *, digits: int = 3) -> str:
 def count(value: float | None) -> str:
     """Format a count of parameters or tokens.
 
-    >>> count(222_903_552), count(950), count(None)
-    ('223M', '950', '–')
+    >>> count(222_903_552), count(7_415_217_408), count(950), count(None)
+    ('223M', '7.42B', '950', '–')
     """
-    return _scaled(value, _DECIMAL, unit="", space="")
+    return _scaled(value, _COUNT, unit="", space="")
 
 
 def flops(value: float | None) -> str:

@@ -4,6 +4,7 @@ A ``RunSpec`` decides a run's result completely (on one machine with one thread 
 threads) is an ``ExecutionSpec``, which is recorded but is no part of the identity.
 """
 
+from switchbench.spec.architecture import Architecture, architecture_of
 from switchbench.spec.ffn import DenseFFNSpec, FFNSpec, SparseFFNSpec, default_d_ff, expert_capacity, is_gated
 from switchbench.spec.model import SIZES, ModelSpec, Shape
 from switchbench.spec.run import (
@@ -14,6 +15,7 @@ from switchbench.spec.run import (
     DataSpec,
     Dispatch,
     ExecutionSpec,
+    Precision,
     RunSpec,
     TrainSpec,
 )
@@ -22,6 +24,7 @@ __all__ = [
     "SCHEMA",
     "SIZES",
     "AnnealPoint",
+    "Architecture",
     "Backend",
     "DataIdentity",
     "DataSpec",
@@ -30,10 +33,12 @@ __all__ = [
     "ExecutionSpec",
     "FFNSpec",
     "ModelSpec",
+    "Precision",
     "RunSpec",
     "Shape",
     "SparseFFNSpec",
     "TrainSpec",
+    "architecture_of",
     "default_d_ff",
     "expert_capacity",
     "is_gated",
