@@ -56,6 +56,11 @@ class SweepFolder:
         """What the report wrote."""
         return self.path / "report"
 
+    @property
+    def lock_path(self) -> Path:
+        """Locked by the command that runs the sweep."""
+        return self.path / ".lock"
+
     def log_path(self, run_id: str) -> Path:
         """The log of one run."""
         return self.logs / f"{run_id}.log"

@@ -5,7 +5,7 @@ default, one that only a newer file has is left out and named. Nothing here impo
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from switchbench.record import RECORD_SCHEMA, RunRecord, StepRecord, TimingRecord
+from switchbench.record import FINAL_STATUSES, RECORD_SCHEMA, RunRecord, StepRecord, TimingRecord
 from switchbench.store.folder import SweepFolder
 from switchbench.store.schemas import SCHEMA_VERSION_KEY, Record, arrow_schema
 
@@ -28,7 +28,12 @@ IDENTITY: dict[type[Record], tuple[str, ...]] = {
 """Columns that say what a file of each table is about: two files about the same thing are one too many."""
 
 
-_MAKE_ANEW = "Delete it and run the sweep's command again to make it anew."
+_MAKE_ANEW: dict[type[Record], str] = {
+    RunRecord: "The sweep's command trains its run anew.",
+    StepRecord: "The sweep's command trains its run anew, and draws the curve with it.",
+    TimingRecord: "The sweep's command measures its configuration anew.",
+}
+"""What becomes of a file of each table that cannot be read."""
 _UPGRADE = "Upgrade switchbench to read it."
 
 
@@ -43,17 +48,20 @@ class UnreadableFile:
     path: Path
     """The file."""
     reason: str
-    """What is wrong with it, and what to do."""
+    """What is wrong with it."""
+    remedy: str
+    """What to do, or what will become of it; a sentence."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{self.path}: {self.reason}. {self.remedy}"
 
 
 class _Unreadable(Exception):
-    """Why a file cannot be read, and what to do."""
+    """Why a file cannot be read, and what to do; None: what is usual for its table."""
 
-    def __init__(self, reason: str, *, remedy: str = _MAKE_ANEW) -> None:
-        super().__init__(f"{reason}. {remedy}")
+    def __init__(self, reason: str, *, remedy: str | None = None) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 def read_runs(folder: SweepFolder) -> list[RunRecord]:
@@ -72,20 +80,35 @@ def read_timings(folder: SweepFolder) -> list[TimingRecord]:
 
 
 def read_statuses(folder: SweepFolder) -> tuple[dict[str, str], list[UnreadableFile]]:
-    """How each run ended, by its ``run_id``, and the files that do not say: their runs count as not done."""
+    """How each run ended, by its ``run_id``, and the files that cannot be read: their runs count as not done.
+
+    Every file is read whole, so that what a report would pass over does not count as done; a result without its curve
+    does not either.
+    """
     statuses: dict[str, str] = {}
     unreadable = []
     for path in parquet_files(folder.runs):
         try:
-            table = _read_file(path, columns=("run_id", "parent_run_id", "status"))
-            rows = zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True)
-            ends = {run_id: status for run_id, parent, status in rows if parent is None}
-            if not ends:
-                raise _Unreadable("it has no row for the end of a run")
+            ends = _ends(path)
+        except _Unreadable as reason:
+            unreadable.append(_described(path, reason, record=RunRecord))
+            continue
+        curve = folder.steps / path.name
+        try:
+            if ends.keys() & {path.stem} and ends[path.stem] in FINAL_STATUSES:
+                _read_table(curve, StepRecord)
             statuses |= ends
         except _Unreadable as reason:
-            unreadable.append(UnreadableFile(path=path, reason=str(reason)))
+            unreadable.append(_described(curve, reason, record=StepRecord))
     return statuses, unreadable
+
+
+def read_status(folder: SweepFolder, run_id: str) -> str | None:
+    """How one run ended; None where no file says so. Its curve may be missing."""
+    try:
+        return _ends(folder.runs / f"{run_id}.parquet").get(run_id)
+    except _Unreadable:
+        return None
 
 
 def timed_configs(folder: SweepFolder, *, machine_id: str | None = None) -> set[str]:
@@ -93,7 +116,7 @@ def timed_configs(folder: SweepFolder, *, machine_id: str | None = None) -> set[
     timed = set()
     for path in parquet_files(folder.timings):
         try:
-            table = _read_file(path, columns=("config_id", "machine_id"))
+            table = _read_table(path, TimingRecord)
         except _Unreadable:
             continue
         rows = zip(table.column("config_id").to_pylist(), table.column("machine_id").to_pylist(), strict=True)
@@ -113,14 +136,14 @@ def read_tables(folder: Path, record: type[Record]) -> Iterator[tuple[Path, pa.T
     seen: dict[tuple[str, ...], Path] = {}
     for path in parquet_files(folder):
         try:
-            table = _aligned(_read_file(path), record=record, path=path)
+            table = _read_table(path, record)
             identities = _identities(table, record=record)
             for identity in sorted(identities & seen.keys()):
                 repeated = f"it repeats {' on '.join(identity)}, which {seen[identity].name} holds"
                 raise _Unreadable(repeated, remedy="Delete one of the two.")
             seen |= dict.fromkeys(identities, path)
         except _Unreadable as reason:
-            _warn_of(path, reason)
+            _warn_of(_described(path, reason, record=record))
             continue
         yield path, table
 
@@ -144,17 +167,30 @@ def _read_records(folder: Path, record: type[_Row]) -> list[_Row]:
         except ValidationError as error:
             first = error.errors()[0]
             column = first["loc"][0] if first["loc"] else "a row"
-            _warn_of(path, f"{column} is {first.get('input')!r}: {first['msg']}. {_UPGRADE}")
+            reason = f"{column} is {first.get('input')!r}: {first['msg']}"
+            _warn_of(UnreadableFile(path=path, reason=reason, remedy=_UPGRADE))
     return records
 
 
-def _read_file(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a file, or some columns of it in the order asked for."""
+def _ends(path: Path) -> dict[str, str]:
+    """How the runs of a file ended: one, by its ``run_id``."""
+    table = _read_table(path, RunRecord)
+    rows = zip(*(table.column(name).to_pylist() for name in ("run_id", "parent_run_id", "status")), strict=True)
+    ends = {run_id: status for run_id, parent, status in rows if parent is None}
+    if not ends:
+        raise _Unreadable("it has no row for the end of a run")
+    return ends
+
+
+def _read_table(path: Path, record: type[Record]) -> pa.Table:
+    """Read a file whole, which checks the values against their checksums, and bring it to the record's schema."""
     try:
         # One small file at a time: starting threads would take longer than reading it.
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read(columns=columns, use_threads=False)
+            table = file.read(use_threads=False)
             metadata = file.schema_arrow.metadata or {}
+    except FileNotFoundError as error:
+        raise _Unreadable("it is missing") from error
     except (OSError, ValueError, pa.ArrowException) as error:
         size = path.stat().st_size if path.exists() else None
         raise _Unreadable(
@@ -166,10 +202,7 @@ def _read_file(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
     if int(version) > RECORD_SCHEMA:
         newer = f"it has schema version {int(version)}, and this switchbench reads up to {RECORD_SCHEMA}"
         raise _Unreadable(newer, remedy=_UPGRADE)
-    absent = [name for name in columns or () if name not in table.column_names]
-    if absent:
-        raise _Unreadable(f"it has no column {', '.join(absent)}")
-    return table if columns is None else table.select(columns)
+    return _aligned(table, record=record, path=path)
 
 
 def _aligned(table: pa.Table, *, record: type[Record], path: Path) -> pa.Table:
@@ -206,8 +239,12 @@ def _identities(table: pa.Table, *, record: type[Record]) -> set[tuple[str, ...]
     return set(zip(*(table.column(name).to_pylist() for name in IDENTITY[record]), strict=True))
 
 
-def _warn_of(path: Path, reason: object) -> None:
-    warnings.warn(f"{path} is passed over: {reason}", ResultsFileWarning, stacklevel=2)
+def _described(path: Path, reason: _Unreadable, *, record: type[Record]) -> UnreadableFile:
+    return UnreadableFile(path=path, reason=str(reason), remedy=reason.remedy or _MAKE_ANEW[record])
+
+
+def _warn_of(file: UnreadableFile) -> None:
+    warnings.warn(f"{file.path} is passed over: {file.reason}. {file.remedy}", ResultsFileWarning, stacklevel=2)
 
 
 def _first_line(error: Exception) -> str:

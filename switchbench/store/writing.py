@@ -6,14 +6,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from switchbench.record import RECORD_SCHEMA, RunRecord, StepRecord, TimingRecord
+from switchbench.record import FINAL_STATUSES, RECORD_SCHEMA, RunRecord, StepRecord, TimingRecord
 from switchbench.spec import RunSpec
 from switchbench.store.folder import SweepFolder, write_atomically
+from switchbench.store.reading import read_status
 from switchbench.store.schemas import SCHEMA_VERSION_KEY, SPEC_KEY, Record, arrow_schema
 
 
-def write_run(folder: SweepFolder, *, runs: Sequence[RunRecord], steps: Sequence[StepRecord], spec: RunSpec) -> None:
-    """Write what a run left, in place of what an earlier attempt left.
+def write_run(folder: SweepFolder, *, runs: Sequence[RunRecord], steps: Sequence[StepRecord], spec: RunSpec) -> bool:
+    """Write what a run left, in place of what an earlier attempt left; a failure never takes the place of a result.
 
     The curve is written before the rows: where there is a row, there is its curve.
 
@@ -23,13 +24,19 @@ def write_run(folder: SweepFolder, *, runs: Sequence[RunRecord], steps: Sequence
         steps: The curve; may be empty where the run failed early.
         spec: The resolved specification, kept in the files' metadata.
 
+    Returns:
+        Whether it was written; False: a result was there, and this is a failure.
+
     Raises:
         ResultsFolderError: a file cannot be written.
     """
-    (run_id,) = (row.run_id for row in runs if row.parent_run_id is None)
+    ((run_id, status),) = ((row.run_id, row.status) for row in runs if row.parent_run_id is None)
+    if status not in FINAL_STATUSES and read_status(folder, run_id) in FINAL_STATUSES:
+        return False
     metadata = {SPEC_KEY: spec.model_dump_json().encode()}
     _write_table(folder.steps / f"{run_id}.parquet", steps, record=StepRecord, metadata=metadata)
     _write_table(folder.runs / f"{run_id}.parquet", runs, record=RunRecord, metadata=metadata)
+    return True
 
 
 def write_timing(folder: SweepFolder, record: TimingRecord) -> None:

@@ -128,6 +128,20 @@ def test_a_second_attempt_replaces_the_first(folder: SweepFolder):
     assert len(list(folder.runs.glob("*"))) == 4
 
 
+@pytest.mark.parametrize("status", ["ok", "diverged", "oom"])
+@pytest.mark.parametrize("failure", ["killed", "crashed", "timeout"])
+def test_a_failure_never_replaces_a_result(folder: SweepFolder, status: str, failure: str):
+    first = make_runs(DENSE, nll=[2.0, 1.8, 1.6], status=status)
+    curve = make_steps(DENSE, nll=[2.5, 2.0])
+    assert write_run(folder, runs=first, steps=curve, spec=DENSE)
+    assert not write_run(folder, runs=make_runs(DENSE, nll=[None], status=failure), steps=[], spec=DENSE)
+    assert [row for row in read_runs(folder) if DENSE.run_id in (row.run_id, row.parent_run_id)] == first
+    assert [row for row in read_steps(folder) if row.run_id == DENSE.run_id] == curve
+    again = make_runs(DENSE, nll=[2.0, 1.8, 1.7])
+    assert write_run(folder, runs=again, steps=[], spec=DENSE)  # a result does
+    assert [row for row in read_runs(folder) if DENSE.run_id in (row.run_id, row.parent_run_id)] == again
+
+
 def test_a_run_has_exactly_one_end(folder: SweepFolder):
     earlier = make_runs(SPARSE, nll=[1.9, 1.7, 1.6])[:-1]
     with pytest.raises(ValueError, match="values to unpack"):
@@ -234,7 +248,7 @@ def damage(path: Path, kind: str) -> None:
 
 
 KINDS = {
-    "empty": "it is empty. Delete it and run the sweep's command again",
+    "empty": "it is empty. The sweep's command trains its run anew.",
     "truncated": "it is no readable Parquet file",
     "not parquet": "it is no readable Parquet file",
     "foreign": "switchbench did not write it. Move it elsewhere",
@@ -258,7 +272,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_read(folder: SweepF
     assert KINDS[kind] in message
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("wrong type", "required column gone")])
+@pytest.mark.parametrize("kind", KINDS)
 def test_statuses_list_what_cannot_be_read(folder: SweepFolder, kind: str):
     path = run_file(folder, DENSE)
     damage(path, kind)
@@ -277,6 +291,43 @@ def test_statuses_need_the_end_of_a_run(folder: SweepFolder):
     assert "no row for the end" in str(read_statuses(folder)[1][0])
     rewrite(path, status=None)
     assert "it has no column status" in str(read_statuses(folder)[1][0])
+
+
+def flip_a_value(path: Path, column: str) -> None:
+    """Damage the values of one column of a file, and nothing else of it."""
+    content = bytearray(path.read_bytes())
+    with pq.ParquetFile(path) as file:
+        group = file.metadata.row_group(0)
+        chunk = next(c for c in map(group.column, range(group.num_columns)) if c.path_in_schema.startswith(column))
+    content[chunk.data_page_offset + chunk.total_compressed_size - 1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("part", "column"), [("runs", "perplexity"), ("runs", "status"), ("steps", "nll")])
+def test_a_run_with_a_damaged_value_does_not_count_as_done(folder: SweepFolder, part: str, column: str):
+    """Else a sweep would call it done and a report would call it missing, forever."""
+    path = folder.path / part / f"{DENSE.run_id}.parquet"
+    flip_a_value(path, column)
+    statuses, unreadable = read_statuses(folder)
+    assert DENSE.run_id not in statuses
+    assert len(statuses) == 3
+    assert [file.path for file in unreadable] == [path]
+
+
+def test_a_timing_with_a_damaged_value_does_not_count_as_measured(folder: SweepFolder):
+    flip_a_value(next(folder.timings.glob(f"{DENSE.config_id}-*")), "step_time_s")
+    assert timed_configs(folder) == {SPARSE.config_id}
+
+
+def test_a_result_without_its_curve_does_not_count_as_done(folder: SweepFolder):
+    curve = folder.steps / f"{DENSE.run_id}.parquet"
+    curve.unlink()
+    (folder.steps / f"{with_seed(SPARSE, 1).run_id}.parquet").unlink()  # a crashed run needs none
+    statuses, unreadable = read_statuses(folder)
+    assert sorted(statuses.values()) == ["crashed", "ok", "ok"]
+    assert [str(file) for file in unreadable] == [
+        f"{curve}: it is missing. The sweep's command trains its run anew, and draws the curve with it."
+    ]
 
 
 @pytest.mark.parametrize("part", ["steps", "timings"])
