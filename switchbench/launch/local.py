@@ -8,19 +8,30 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from switchbench.data.corpora import prepare_corpus
 from switchbench.errors import SwitchbenchError, UsageError
-from switchbench.launch.events import Listener, Preparing, RunEnded, RunProgressed, RunStarted, SweepStarted, Ticked
+from switchbench.launch.events import (
+    Listener,
+    Preparing,
+    RunEnded,
+    RunProgressed,
+    RunStarted,
+    SweepStarted,
+    Ticked,
+    Warned,
+)
 from switchbench.launch.forkserver import PRELOAD, describe_death, end_processes, start_process, warm_server
+from switchbench.launch.locks import on_this_machine, only_command
 from switchbench.launch.messages import Machine, RunResult
-from switchbench.launch.plan import Plan, PlannedCell, write_plan_manifest
-from switchbench.launch.slots import Slot, resolve_workers, share_out
+from switchbench.launch.plan import Plan, PlannedCell, make_plan, write_plan_manifest
+from switchbench.launch.slots import Slot, claimed_cores, resolve_workers, share_out
 from switchbench.launch.timing_pass import time_untimed, weights_path
-from switchbench.record import FINAL_STATUSES
+from switchbench.record import FINAL_STATUSES, RunRecord
 from switchbench.rows import failed_run
 from switchbench.spec import Dispatch
 from switchbench.store import timed_configs, write_run
@@ -49,6 +60,8 @@ class WorkerFunctions:
 class Outcome:
     """What a sweep command did."""
 
+    plan: Plan
+    """The plan as it stood when the work began; another command may have changed it after it was made."""
     ended: tuple[RunEnded, ...] = ()
     """The runs that were started, in the order in which they ended."""
     timed: int = 0
@@ -69,6 +82,7 @@ class _Running:
     log_path: Path
     keeps_weights: bool
     started: float = field(default_factory=time.monotonic)
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     is_silent: bool = False
     """Whether the connection has ended."""
     result: RunResult | None = None
@@ -87,6 +101,9 @@ def run_plan(
 ) -> Outcome:
     """Write the manifest, run what is missing, then time what is untimed. Starts nothing when nothing is left to do.
 
+    One command at a time runs a sweep. Commands of different sweeps train side by side, on cores of their own as far as
+    there are enough; a timing pass waits until nobody trains.
+
     Args:
         plan: The plan.
         on_event: Told what happens.
@@ -98,7 +115,7 @@ def run_plan(
         functions: What the processes run.
 
     Raises:
-        UsageError: there are not that many cores or GPUs, or there is no GPU.
+        UsageError: there are not that many cores or GPUs, there is no GPU, or another command is running the sweep.
         ResultsFolderError: the results cannot be written; running runs were ended, and what is finished is kept.
         CorpusError: a corpus cannot be prepared.
         SwitchbenchError: processes cannot be started.
@@ -106,33 +123,40 @@ def run_plan(
     """
     resolve_workers(workers, threads=threads)
     plan.folder.create()
-    write_plan_manifest(plan)
-    if plan.is_done:
-        return Outcome()
-    with warm_server(preload=functions.preload):
-        _prepare_corpora(plan, cache_root=cache_root, on_event=on_event)
-        machine = _probe_machine(functions, device=device, on_event=on_event)
-        slots = share_out(machine, workers=workers, threads=threads)
-        ended = _Scheduler(
-            plan,
-            machine=machine,
-            slots=slots,
-            threads=threads,
-            dispatch=dispatch,
-            cache_root=cache_root,
-            on_event=on_event,
-            function=functions.run,
-        ).run()
-        timed = time_untimed(
-            plan,
-            machine=machine,
-            execution=slots[0].execution(device=machine.device, threads=threads, dispatch=dispatch),
-            environment=slots[0].environment,
-            cache_root=cache_root,
-            on_event=on_event,
-            function=functions.time,
-        )
-    return Outcome(ended=tuple(ended), timed=timed)
+    with only_command(plan.folder, on_event=on_event):
+        if not plan.is_done:
+            plan = make_plan(plan.sweep, folder=plan.folder)  # another command may have ended since
+        if plan.is_done:
+            write_plan_manifest(plan)
+            return Outcome(plan=plan)
+        with on_this_machine(alone=False, on_event=on_event) as beside_others, warm_server(preload=functions.preload):
+            _prepare_corpora(plan, cache_root=cache_root, on_event=on_event)
+            machine = _probe_machine(functions, device=device, on_event=on_event)
+            cores_needed = resolve_workers(workers, threads=threads) * threads
+            with claimed_cores(cores_needed, on_event=on_event) as cores:
+                slots = share_out(machine, workers=workers, threads=threads, cores=cores)
+                write_plan_manifest(plan)  # only now: a request that cannot be met leaves what was there
+                ended = _Scheduler(
+                    plan,
+                    machine=machine,
+                    slots=slots,
+                    threads=threads,
+                    dispatch=dispatch,
+                    cache_root=cache_root,
+                    on_event=on_event,
+                    function=functions.run,
+                ).run()
+            beside_others.release()  # before the wait to be alone, or two commands would wait for each other
+            timed = time_untimed(
+                plan,
+                machine=machine,
+                execution=slots[0].execution(device=machine.device, threads=threads, dispatch=dispatch),
+                environment=slots[0].environment,
+                cache_root=cache_root,
+                on_event=on_event,
+                function=functions.time,
+            )
+    return Outcome(plan=plan, ended=tuple(ended), timed=timed)
 
 
 def in_starting_order(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
@@ -164,7 +188,7 @@ class _Scheduler:
     ) -> None:
         self._sweep = plan.sweep.name
         self._folder = plan.folder
-        self._device = machine.device
+        self._machine = machine
         self._threads = threads
         self._dispatch = dispatch
         self._cache_root = cache_root
@@ -185,7 +209,7 @@ class _Scheduler:
         ended: list[RunEnded] = []
         if self._waiting:
             started = SweepStarted(
-                cells=tuple(self._waiting), workers=len(self._free), threads=self._threads, device=self._device
+                cells=tuple(self._waiting), workers=len(self._free), threads=self._threads, device=self._machine.device
             )
             self._on_event(started)
         while self._waiting or self._running:
@@ -212,7 +236,9 @@ class _Scheduler:
         process, connection = start_process(
             self._function,
             cell.spec,
-            slot.execution(device=self._device, threads=self._threads, dispatch=self._dispatch, checkpoint=checkpoint),
+            slot.execution(
+                device=self._machine.device, threads=self._threads, dispatch=self._dispatch, checkpoint=checkpoint
+            ),
             environment=slot.environment,
             sweep=self._sweep,
             log_path=str(log_path),
@@ -260,8 +286,10 @@ class _Scheduler:
             status, reason = describe_death(run.process.exitcode, log_path=run.log_path)
             row = failed_run(run.cell.spec, sweep=self._sweep, status=status, reason=reason)
             run.result = RunResult(runs=[row], steps=[])
-        write_run(self._folder, runs=run.result.runs, steps=run.result.steps, spec=run.cell.spec)
-        end = next(row for row in run.result.runs if row.parent_run_id is None)
+        rows = [self._with_provenance(row, started_at=run.started_at) for row in run.result.runs]
+        end = next(row for row in rows if row.parent_run_id is None)
+        if not write_run(self._folder, runs=rows, steps=run.result.steps, spec=run.cell.spec):
+            self._on_event(Warned(text=f"{run.cell.label}: the result that was there is kept"))
         if run.keeps_weights and end.status != "ok":
             self._without_need_of_weights.discard(run.cell.spec.config_id)  # the next seed keeps its own
             weights_path(self._folder, run.cell.spec.run_id).unlink(missing_ok=True)
@@ -276,6 +304,11 @@ class _Scheduler:
         )
         self._on_event(event)
         return event
+
+    def _with_provenance(self, row: RunRecord, *, started_at: str) -> RunRecord:
+        """Fill in what the process of the run could not tell, because it died or failed early."""
+        known = {**self._machine.provenance, "started_at": started_at, "threads": self._threads}
+        return row.model_copy(update={name: value for name, value in known.items() if getattr(row, name) is None})
 
 
 def _prepare_corpora(plan: Plan, *, cache_root: Path | None, on_event: Listener) -> None:

@@ -11,6 +11,7 @@ A process sends pairs of a word and a value over its connection:
 =================  ===========  =========================================================
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from switchbench.record import Progress, RunResult
@@ -29,6 +30,8 @@ class Machine:
     """Device that ``auto`` means here: ``cpu`` or ``cuda``."""
     gpu_count: int
     """Visible GPUs."""
+    provenance: Mapping[str, str | None]
+    """Columns of the records that are the same for every run here: the machine and the versions."""
 
 
 @dataclass(frozen=True, kw_only=True)

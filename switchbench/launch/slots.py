@@ -1,10 +1,15 @@
 """Which cores and GPUs a run has for itself: shares of the machine that do not overlap."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from switchbench.errors import UsageError
+from switchbench.launch.events import Listener, Warned
+from switchbench.launch.locks import Lock
 from switchbench.launch.messages import Machine
 from switchbench.spec import Dispatch, ExecutionSpec
 
@@ -75,18 +80,49 @@ def resolve_workers(workers: int | None, *, threads: int) -> int:
     return cores // threads if workers is None else workers
 
 
-def share_out(machine: Machine, *, workers: int | None, threads: int) -> list[Slot]:
+@contextmanager
+def claimed_cores(count: int, *, on_event: Listener) -> Iterator[tuple[int, ...]]:
+    """Claim cores against other commands on this machine, by a lock for each, until the block ends.
+
+    Args:
+        count: How many are needed.
+        on_event: Told if so many are not free.
+
+    Yields:
+        The usable cores, those first that are ours alone.
+    """
+    free: list[int] = []
+    taken: list[int] = []
+    with ExitStack() as claims:
+        for core in usable_cores():
+            lock = Lock(Path(tempfile.gettempdir()) / f"switchbench-core-{core}.lock")
+            try:
+                is_ours = len(free) < count and lock.try_acquire()
+            except OSError:  # nobody can claim it, so nobody has
+                is_ours = True
+            (free if is_ours else taken).append(core)
+            claims.callback(lock.release)
+        if len(free) < count:
+            text = f"{count - len(free)} of the {_cores(count)} asked for are in use by another switchbench command"
+            on_event(Warned(text=f"{text}: both will be slower; --workers {max(len(free), 1)} would leave them alone"))
+        yield (*free, *taken)
+
+
+def share_out(
+    machine: Machine, *, workers: int | None, threads: int, cores: tuple[int, ...] | None = None
+) -> list[Slot]:
     """Share cores and GPUs out, without overlap: a slot for each run side by side.
 
     Args:
         machine: The machine.
         workers: Number of slots; None: as many as there are shares.
         threads: CPU threads of each.
+        cores: The usable cores, those to be taken first at the front; None: in their order.
 
     Raises:
         UsageError: there are fewer cores or GPUs than slots.
     """
-    cores = usable_cores()
+    cores = usable_cores() if cores is None else cores
     can_pin = hasattr(os, "sched_setaffinity")
     count = resolve_workers(workers, threads=threads)
     if machine.device == "cuda":

@@ -1,18 +1,16 @@
 """The exclusive timing pass: after the runs, every configuration is timed alone on the machine, with trained weights.
 
-Exclusive means: one process, and a lock that the timing passes of all sweeps on this machine share. A configuration is
-timed with the weights of its first seed that ended well and kept them; they are deleted once the timing is stored.
+Exclusive means: one process, and a lock of the machine against the training and the timing passes of other commands. A
+configuration is timed with the weights of its first seed that ended well and kept them; they are deleted once the
+timing is stored.
 """
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from switchbench.launch.events import Listener, Preparing, Ticked, TimingEnded, TimingProgressed, Warned
+from switchbench.launch.events import Listener, Ticked, TimingEnded, TimingProgressed, Warned
 from switchbench.launch.forkserver import describe_death, end_processes, start_process
+from switchbench.launch.locks import on_this_machine
 from switchbench.launch.messages import Machine, TimingItem
 from switchbench.launch.plan import Plan
 from switchbench.record import TimingRecord
@@ -53,11 +51,13 @@ def time_untimed(
     Raises:
         ResultsFolderError: a timing cannot be written.
     """
-    items = choose_items(plan, machine_id=machine.machine_id)
-    if not items:
+    if not choose_items(plan, machine_id=machine.machine_id):
         return 0
     log_path = plan.folder.log_path("timing")
-    with _alone_on_machine(on_event):
+    with on_this_machine(alone=True, on_event=on_event):
+        items = choose_items(plan, machine_id=machine.machine_id)  # the wait may have been long
+        if not items:
+            return 0
         on_event(TimingProgressed(configurations=len(items), fraction=0.0))
         process, connection = start_process(
             function,
@@ -126,21 +126,3 @@ def _delete_weights(folder: SweepFolder, *, plan: Plan, config_ids: set[str]) ->
     for cell in plan.cells:
         if cell.spec.config_id in config_ids:
             weights_path(folder, cell.spec.run_id).unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone_on_machine(on_event: Listener) -> Iterator[None]:
-    lock = FileLock(Path(tempfile.gettempdir()) / "switchbench-timing.lock", mode=0o666)
-    try:
-        while True:
-            try:
-                lock.acquire(timeout=TICK_S)
-                break
-            except Timeout:
-                on_event(Preparing(what="waiting for another sweep's timing pass"))
-    except OSError as error:  # such as another user's file, which some systems protect in a shared folder
-        on_event(Warned(text=f"timing without the machine-wide lock {lock.lock_file}: {error.strerror or error}"))
-    try:
-        yield
-    finally:
-        lock.release()

@@ -20,6 +20,7 @@ from switchbench.launch.messages import Machine, Progress, RunResult, TimingItem
 from switchbench.rows import failed_run
 from switchbench.spec import ExecutionSpec, RunSpec
 from switchbench.train import train_run
+from switchbench.train.provenance import machine_provenance
 
 SECONDS_BETWEEN_MESSAGES = 0.2
 
@@ -36,7 +37,13 @@ def probe_machine(connection: Connection, device: str) -> None:
     except UsageError as error:
         connection.send(("error", str(error)))
         return
-    connection.send(("machine", Machine(machine_id=facts.machine_id, device=facts.device, gpu_count=facts.gpu_count)))
+    machine = Machine(
+        machine_id=facts.machine_id,
+        device=facts.device,
+        gpu_count=facts.gpu_count,
+        provenance=machine_provenance(facts),
+    )
+    connection.send(("machine", machine))
 
 
 def run_worker(

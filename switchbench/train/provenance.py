@@ -25,14 +25,25 @@ def provenance(spec: RunSpec, facts: MachineFacts, *, execution: ExecutionSpec) 
         execution: How the run is executed.
     """
     return {
+        **machine_provenance(facts),
         "started_at": now(),
+        "threads": execution.threads,
+        "precision": "float32",
+        "dispatch": dispatch_backend(spec, execution.dispatch, device=torch.device(facts.device)),
+    }
+
+
+def machine_provenance(facts: MachineFacts) -> dict[str, str | None]:
+    """Fill those provenance columns that are the same for every run on a machine.
+
+    Args:
+        facts: The machine.
+    """
+    return {
         "machine": facts.machine,
         "machine_id": facts.machine_id,
         "device": facts.device,
         "device_name": facts.device_name,
-        "threads": execution.threads,
-        "precision": "float32",
-        "dispatch": dispatch_backend(spec, execution.dispatch, device=torch.device(facts.device)),
         "allocator": facts.allocator,
         "switchbench_version": __version__,
         "commit": source_commit(),

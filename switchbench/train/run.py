@@ -1,6 +1,8 @@
 """One run: a trunk at constant learning rate, and a cooldown that branches off for every annealed point."""
 
 import math
+import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,9 +118,13 @@ def save_weights(state: TrainState, path: FilePath) -> None:
         state: The trained model.
         path: The file; its folder must exist.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file({name: tensor.contiguous() for name, tensor in state.model.state_dict().items()}, temporary)
-    temporary.replace(path)
+    # A name of its own: two processes may write the same weights.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in state.model.state_dict().items()}, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _touch_library(spec: RunSpec, *, device: torch.device, dispatch: Dispatch) -> None:

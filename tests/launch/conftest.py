@@ -1,5 +1,6 @@
 """A small sweep on a small corpus, and its plan."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,15 @@ FUNCTIONS = WorkerFunctions(
     time="tests.launch.timing_stand_ins:measure",
     preload="zipapp",
 )
+
+
+@pytest.fixture(autouse=True)
+def machine_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The machine's locks in a folder of the test, so that nothing else on this machine makes it wait."""
+    folder = tmp_path_factory.mktemp("tmp")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
 
 
 @pytest.fixture

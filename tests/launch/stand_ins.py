@@ -71,7 +71,8 @@ def run_with_results_gone(connection: Connection, spec: RunSpec, execution: Exec
 
 
 def probe(connection: Connection, device: str) -> None:
-    connection.send(("machine", Machine(machine_id=MACHINE_ID, device="cpu", gpu_count=0)))
+    facts = {"machine": "a box", "machine_id": MACHINE_ID, "device": "cpu", "commit": "4cae576"}
+    connection.send(("machine", Machine(machine_id=MACHINE_ID, device="cpu", gpu_count=0, provenance=facts)))
 
 
 def probe_and_find_no_gpu(connection: Connection, device: str) -> None:

@@ -2,11 +2,13 @@ import dataclasses
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from switchbench.errors import ResultsFolderError, SwitchbenchError, UsageError
+from switchbench.errors import CorpusError, ResultsFolderError, SwitchbenchError, UsageError
 from switchbench.launch import local
 from switchbench.launch.events import (
     Event,
@@ -19,7 +21,7 @@ from switchbench.launch.events import (
     TimingProgressed,
     Warned,
 )
-from switchbench.launch.local import Outcome, WorkerFunctions, in_starting_order
+from switchbench.launch.local import Outcome, WorkerFunctions, in_starting_order, run_plan
 from switchbench.launch.plan import Plan, make_plan
 from switchbench.store import read_manifest, read_runs, read_statuses, timed_configs
 from tests.launch.conftest import FUNCTIONS
@@ -88,6 +90,16 @@ def test_what_is_told(ended_badly: tuple[Plan, Outcome], heard: list[Event]) -> 
     assert tuple(event for event in heard if isinstance(event, RunEnded)) == outcome.ended
     progress = [event for event in heard if isinstance(event, RunProgressed)]
     assert {(event.tokens_done, event.tokens_total, event.nll) for event in progress} == {(1, 4, None)}
+
+
+def test_failed_runs_say_where_and_when(ended_badly: tuple[Plan, Outcome]) -> None:
+    plan, _ = ended_badly
+    failed = [row for row in read_runs(plan.folder) if row.status in ("killed", "crashed")]
+    assert len(failed) == 9
+    for row in failed:
+        assert (row.machine, row.machine_id, row.device, row.threads) == ("a box", MACHINE_ID, "cpu", 1)
+        assert row.commit == "4cae576"
+        assert datetime.fromisoformat(row.started_at or "").tzinfo is not None
 
 
 def test_runs_side_by_side_have_cores_of_their_own(
@@ -161,7 +173,7 @@ def test_when_nothing_is_left_nothing_is_started(
     monkeypatch.setattr(local, "warm_server", None)
     again = make_plan(plan.sweep, folder=plan.folder)
     assert again.is_done
-    assert run_it(again) == Outcome()
+    assert run_it(again) == Outcome(plan=again)
     assert not heard
     assert len(read_manifest(plan.folder).cells) == 3
 
@@ -198,9 +210,21 @@ def test_ctrl_c_ends_the_runs_and_keeps_what_is_finished(plan_of: PlanOf, run_it
     assert list(statuses.values()) == ["ok"]
 
 
-def test_a_device_that_is_not_there(plan_of: PlanOf, run_it: RunIt) -> None:
+def test_a_device_that_is_not_there_leaves_the_manifest_alone(plan_of: PlanOf, run_it: RunIt) -> None:
+    plan = plan_of(seeds=[WELL])
+    run_it(plan)
+    before = plan.folder.manifest_path.read_bytes()
     with pytest.raises(UsageError, match="there is no GPU here"):
-        run_it(plan_of(seeds=[WELL]), functions=stand_in(probe="probe_and_find_no_gpu"))
+        run_it(plan_of(seeds=[WELL, 7]), functions=stand_in(probe="probe_and_find_no_gpu"))
+    assert plan.folder.manifest_path.read_bytes() == before
+
+
+def test_a_cache_that_cannot_be_written_leaves_no_manifest(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan = plan_of(seeds=[WELL])
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(CorpusError, match="cannot write the cache folder"):
+        run_plan(plan, on_event=[].append, cache_root=tmp_path / "file", functions=FUNCTIONS)
+    assert not plan.folder.manifest_path.exists()
 
 
 def test_a_first_process_that_cannot_start(plan_of: PlanOf, run_it: RunIt, capfd: pytest.CaptureFixture[str]) -> None:

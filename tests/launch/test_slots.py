@@ -6,8 +6,8 @@ from switchbench.errors import UsageError
 from switchbench.launch.messages import Machine
 from switchbench.launch.slots import resolve_workers, share_out
 
-CPU = Machine(machine_id="m", device="cpu", gpu_count=0)
-FOUR_GPUS = Machine(machine_id="m", device="cuda", gpu_count=4)
+CPU = Machine(machine_id="m", device="cpu", gpu_count=0, provenance={})
+FOUR_GPUS = Machine(machine_id="m", device="cuda", gpu_count=4, provenance={})
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_every_gpu_has_one_run_and_its_share_of_the_cores() -> None:
 @pytest.mark.usefixtures("ten_cores")
 def test_gpus_that_the_user_chose_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-abc")
-    slots = share_out(Machine(machine_id="m", device="cuda", gpu_count=2), workers=None, threads=1)
+    slots = share_out(Machine(machine_id="m", device="cuda", gpu_count=2, provenance={}), workers=None, threads=1)
     assert [slot.gpu for slot in slots] == ["5", "GPU-abc"]
 
 

@@ -1,0 +1,152 @@
+"""Locks between commands: one command per sweep, and no training while step times are measured on the machine.
+
+A lock is held through an open file, so it is given back however its holder ends; the file stays, and means nothing by
+itself. Locks of the machine lie in the folder for temporary files, where every user's commands find them.
+"""
+
+import errno
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from switchbench.errors import UsageError
+from switchbench.launch.events import Listener, Preparing, Warned
+from switchbench.store import SweepFolder
+
+if sys.platform == "win32":
+    from filelock import FileLock, Timeout
+else:
+    import fcntl
+
+MACHINE_LOCK_NAME = "switchbench-machine.lock"
+"""Shared by all commands that train, held alone by the one that measures step times."""
+POLL_S = 0.5
+"""Time between two looks at a lock that another command holds."""
+
+
+class Lock:
+    """An advisory lock on a file, shared or not, between processes.
+
+    Windows has no shared one: there it locks nothing, and step times may be measured beside another sweep's training.
+
+    Args:
+        path: The file; made if it is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        """The file."""
+        self._descriptor: int | None = None
+        if sys.platform == "win32":
+            self._exclusive = FileLock(path)
+
+    def try_acquire(self, *, is_shared: bool = False) -> bool:
+        """Take the lock unless somebody has it; says whether it is ours.
+
+        Args:
+            is_shared: Whether others may share it.
+
+        Raises:
+            OSError: the file cannot be made or locked.
+        """
+        if sys.platform == "win32":
+            if is_shared:
+                return True
+            try:
+                self._exclusive.acquire(timeout=0)
+            except Timeout:
+                return False
+            return True
+        descriptor = _open(self.path)
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Give the lock back; does nothing where it is not held."""
+        if sys.platform == "win32":
+            self._exclusive.release()
+        elif self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@contextmanager
+def only_command(folder: SweepFolder, *, on_event: Listener) -> Iterator[None]:
+    """Be the only command that runs a sweep: two would train every run twice, and overwrite each other's results.
+
+    Args:
+        folder: The sweep's folder, which exists.
+        on_event: Told where the folder's file system has no locks; the sweep goes on then.
+
+    Raises:
+        UsageError: another command is running the sweep.
+    """
+    lock = Lock(folder.lock_path)
+    try:
+        is_ours = lock.try_acquire()
+    except OSError as error:
+        on_event(Warned(text=f"cannot lock {lock.path} ({error.strerror}): start no second command on this sweep"))
+        is_ours = True
+    if not is_ours:
+        raise UsageError(
+            f"another command is running this sweep ({_holder(lock.path)}); wait for it, or look at {folder.logs} "
+            "for what its runs print. Nothing was started."
+        )
+    try:
+        folder.lock_path.write_text(f"pid {os.getpid()}\n", encoding="ascii")
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def on_this_machine(*, alone: bool, on_event: Listener) -> Iterator[Lock]:
+    """Wait until the machine is ours: beside other commands' training, or alone for the timing pass.
+
+    Nobody waits here with a lock in hand, so there is no deadlock; whoever wants to be alone waits until all others
+    have finished training.
+
+    Args:
+        alone: Whether no other command may train meanwhile.
+        on_event: Told that there is a wait.
+
+    Yields:
+        The lock, to be released early.
+    """
+    lock = Lock(Path(tempfile.gettempdir()) / MACHINE_LOCK_NAME)
+    waiting = "waiting for other runs on this machine" if alone else "waiting for a timing pass on this machine"
+    try:
+        while not lock.try_acquire(is_shared=not alone):
+            on_event(Preparing(what=waiting))
+            time.sleep(POLL_S)
+    except OSError as error:
+        on_event(Warned(text=f"going on without the machine-wide lock {lock.path}: {error.strerror or error}"))
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:  # another user's file, which may still be locked
+        return os.open(path, os.O_RDONLY)
+
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip() or "pid not known"
+    except (OSError, ValueError):
+        return "pid not known"
