@@ -237,6 +237,9 @@ class TimingRecord(_Record):
     backward_time_s: float = Field(description="Median time of the backward pass.")
     optimizer_time_s: float = Field(description="Median time of clipping and optimizer step.")
     tokens_per_second: float = Field(description="batch_tokens / step_time_s.")
+    cpu_share: float | None = Field(
+        None, description="CPU time of the timed steps over their wall-clock and threads; 1: had its cores to itself."
+    )
     peak_flops_per_second: float = Field(description="Measured matmul peak of this device and thread count.")
     mfu: float = Field(description="Useful FLOP/s over the peak.")
     hfu: float = Field(description="Executed FLOP/s over the peak.")

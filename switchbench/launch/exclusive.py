@@ -1,9 +1,11 @@
 """The exclusive timing pass: step times per configuration, alone on the machine, with trained weights and real batches.
 
 Configurations are interleaved in rounds, so that a drift of the machine meets all of them alike. Within a round each
-takes a few steps in a row, the first of them unmeasured, so that its own weights are in the caches as in training.
+takes a few steps in a row, the first of them unmeasured, so that its own weights are in the caches as in training. The
+CPU time of the measured steps is kept beside their wall-clock: it tells whether the machine really was free.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +27,10 @@ from switchbench.train.provenance import dispatch_backend, now, source_commit
 from switchbench.train.steps import TrainState, learning_rate_at, start_training, take_step
 
 ROUNDS = 5
-STEPS_PER_ROUND = 6
-"""Steps of a configuration in a round; the first is not measured."""
+STEPS_PER_ROUND = 5
+"""Measured steps of a configuration in a round."""
+FIRST_WARM_UP, WARM_UP = 3, 1
+"""Steps before them that are not measured, in the first round and in the others."""
 LIVE_BYTES = 2 * 2**30
 """Weights, gradients and optimizer states that are kept in memory at once; larger sets of configurations are cut."""
 
@@ -44,6 +48,7 @@ class _Timed:
     step: int
     computed: int = 0
     steps: int = 0
+    cpu_time_s: float = 0.0
 
 
 def measure_configurations(
@@ -128,12 +133,16 @@ def _measure_round(one: _Timed) -> None:
     """Take a round's steps, at the learning rate that the run ended with: the weights stay what they are."""
     spec, watch = one.item.spec, one.stopwatch
     last_rate = learning_rate_at(spec.train, step=spec.train.num_steps - 1, point=spec.train.anneal_points[-1])
-    for index in range(STEPS_PER_ROUND):
-        keep = index > 0
+    warm_up = WARM_UP if one.steps else FIRST_WARM_UP
+    for index in range(warm_up + STEPS_PER_ROUND):
+        keep = index >= warm_up
+        cpu_start_s = time.process_time()  # of all threads
         with watch.part("step", keep=keep):
             with watch.part("batch", keep=keep):
                 batch = one.batches.batch(one.step)
             outcome = take_step(one.state, batch, learning_rate=last_rate, part=partial(watch.part, keep=keep))
+        if keep:
+            one.cpu_time_s += time.process_time() - cpu_start_s
         one.step += 1
         one.computed += sum(computed_slots(routing, backend=one.backend or "loop") for routing in outcome.routings)
         one.steps += 1
@@ -170,6 +179,9 @@ def _summarize(
         forward_time_s=parts["forward"],
         backward_time_s=parts["backward"],
         optimizer_time_s=parts["optimizer"],
+        cpu_share=(
+            one.cpu_time_s / (sum(one.stopwatch.times_s["step"]) * execution.threads) if facts.device == "cpu" else None
+        ),
         tokens_per_second=spec.train.batch_tokens / step.median_s,
         peak_flops_per_second=peak_flops,
         mfu=flops.useful / step.median_s / peak_flops,
