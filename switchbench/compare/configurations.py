@@ -46,6 +46,11 @@ class Configuration:
         return {seed: row for seed, row in self.ends.items() if row.status != "ok"}
 
     @property
+    def diverged(self) -> tuple[int, ...]:
+        """Seeds whose run diverged: results, and bad ones."""
+        return tuple(seed for seed, row in self.ends.items() if row.status == "diverged")
+
+    @property
     def missing(self) -> tuple[int, ...]:
         """Seeds of which there is no row."""
         return tuple(seed for seed in self.run_ids if seed not in self.ends)
@@ -67,7 +72,7 @@ class Configuration:
             caveats.append(Caveat.SINGLE_SEED)
         if self.missing or any(row.status != "diverged" for row in self.failed.values()):
             caveats.append(Caveat.MISSING_RUNS)
-        if any(row.status == "diverged" for row in self.failed.values()):
+        if self.diverged:
             caveats.append(Caveat.DIVERGED_RUNS)
         return tuple(caveats)
 
@@ -146,6 +151,6 @@ def mixture_caveats(rows: Sequence[RunRecord]) -> tuple[Caveat, ...]:
         caveats.append(Caveat.MIXED_CODE)
     if len({row.machine_id for row in rows}) > 1:
         caveats.append(Caveat.MIXED_MACHINES)
-    if len({(row.device, row.threads, row.precision) for row in rows}) > 1:
+    if len({(row.device, row.threads, row.precision, row.allocator) for row in rows}) > 1:
         caveats.append(Caveat.MIXED_EXECUTION)
     return tuple(caveats)

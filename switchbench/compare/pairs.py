@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from statistics import fmean
 from typing import Literal, assert_never, get_args
 
@@ -18,6 +19,12 @@ MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 MATCHED_ON = "iso_flop"
 """What twins have in common: the FLOPs per token of the feed-forward layers, router and padding aside."""
+
+LONGEST_PASS = timedelta(minutes=10)
+"""Step times that are further apart were not taken in turns: their ratio is also that of the machine at two moments.
+
+One pass stamps all its configurations when it ends.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +59,9 @@ class Comparison:
     """What is measured."""
     value: float | None
     """The value; None: there is none, and the caveats say why."""
+    target_nll: float | None
+    """The quality at which both sides' costs are compared, nats per token: the dense twin's mean nll at its end, over
+    ``seeds``; None where there are none."""
     ci95: tuple[float, float] | None
     """95% interval over seeds, for speed-ups on a log scale; the step time's own spread is not in it."""
     bound: Literal["lower", "upper"] | None
@@ -75,7 +85,7 @@ class Pair:
     seeds: tuple[int, ...]
     """The seeds that went well in both."""
     target_nll: float | None
-    """The dense twin's mean nll at its end, over these seeds; None where there are none."""
+    """The quality that both sides are measured at; see ``Comparison``."""
     crossing: Crossing | None
     """Where the sparse configuration's mean curve reaches it; None: nowhere."""
     comparisons: tuple[Comparison, ...]
@@ -127,12 +137,16 @@ def timing_caveats(timings: Sequence[TimingRecord | None]) -> tuple[Caveat, ...]
         caveats.append(Caveat.MIXED_CODE)
     if len({(timing.device_name, timing.threads, timing.allocator) for timing in known}) > 1:
         caveats.append(Caveat.MIXED_EXECUTION)
+    moments = [datetime.fromisoformat(timing.timed_at) for timing in known]
+    if moments and max(moments) - min(moments) > LONGEST_PASS:
+        caveats.append(Caveat.TIMED_APART)
     return tuple(caveats)
 
 
 def _compare(dense: Configuration, sparse: Configuration, *, sweep: str) -> Pair:
     sides = _Sides(dense=dense.curves, sparse=sparse.curves, step_time_ratio=_step_time_ratio(dense, sparse))
     seeds = tuple(seed for seed in sides.sparse if seed in sides.dense)
+    target = fmean(sides.dense[seed][-1].nll for seed in seeds) if seeds else None
     common_caveats = _common_caveats(dense, sparse, seeds=seeds)
 
     def comparison(measure: Measure) -> Comparison:
@@ -154,6 +168,7 @@ def _compare(dense: Configuration, sparse: Configuration, *, sweep: str) -> Pair
             matched_on=MATCHED_ON,
             measure=measure,
             value=estimate.value,
+            target_nll=target,
             ci95=ci95,
             bound=estimate.bound,
             seeds=seeds,
@@ -161,7 +176,6 @@ def _compare(dense: Configuration, sparse: Configuration, *, sweep: str) -> Pair
             caveats=in_order(caveats),
         )
 
-    target = fmean(sides.dense[seed][-1].nll for seed in seeds) if seeds else None
     return Pair(
         dense=dense,
         sparse=sparse,
@@ -259,6 +273,7 @@ def _common_caveats(dense: Configuration, sparse: Configuration, *, seeds: Seque
     rows = [side.ends[seed] for side in (dense, sparse) for seed in seeds]
     mixtures = [caveat for caveat in mixture_caveats(rows) if caveat != Caveat.MIXED_MACHINES]  # nll is no time
     caveats: list[str] = [*mixtures, *(code for row in rows for code in row.caveats)]
+    caveats = [code for code in caveats if code != Caveat.EVALUATION_HEAVY]  # no measure is made of wall-clock time
     if any(Caveat.NON_CAUSAL_ROUTING in row.caveats for row in sparse.finished.values()):
         caveats.append(Caveat.NON_CAUSAL_ROUTING)
     if len(seeds) == 1:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from switchbench import units
 from switchbench.caveats import Caveat, in_order
 from switchbench.compare import Configuration
 from switchbench.compare.configurations import mixture_caveats
@@ -54,9 +55,34 @@ def aggregate(configuration: Configuration, column: str) -> Aggregate | None:
     return Aggregate(mean=statistics.fmean(known), sd=sd, largest=max(known))
 
 
-def row_caveats(configuration: Configuration) -> tuple[str, ...]:
-    """The caveats that the runs themselves brought along."""
-    return in_order(code for row in configuration.finished.values() for code in row.caveats)
+def quality_caveats(configuration: Configuration) -> tuple[str, ...]:
+    """The caveats of quality that the runs themselves brought along."""
+    return in_order(code for code in _row_caveats(configuration) if code != Caveat.EVALUATION_HEAVY)
+
+
+def wall_clock_caveats(configuration: Configuration) -> tuple[str, ...]:
+    """The caveats of wall-clock time that the runs themselves brought along."""
+    return in_order(code for code in _row_caveats(configuration) if code == Caveat.EVALUATION_HEAVY)
+
+
+def ratio_text(ratio: float, *, ci95: tuple[float, float] | None) -> str:
+    """Write a speed-up with its interval, whose ends stand on the side of 1 that they are on.
+
+    >>> ratio_text(1.013, ci95=(0.9897, 1.0371)), ratio_text(0.98, ci95=(0.961, 0.9996)), ratio_text(2.0, ci95=None)
+    ('1.01x [0.990, 1.04]', '0.980x [0.961, 0.9996]', '2.00x')
+    """
+    text = f"{units.significant(ratio)}x"
+    return text if ci95 is None else f"{text} [{_end_text(ci95[0])}, {_end_text(ci95[1])}]"
+
+
+def _end_text(end: float) -> str:
+    """At least three digits, and as many as it takes (up to five) to tell it from 1."""
+    texts = [units.significant(end, digits=digits) for digits in (3, 4, 5)]
+    return next((text for text in texts if float(text) != 1), texts[0])
+
+
+def _row_caveats(configuration: Configuration) -> list[str]:
+    return [code for row in configuration.finished.values() for code in row.caveats]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +120,12 @@ def setting_text(configuration: Configuration, path: str) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def setting_value(configuration: Configuration, path: str) -> float | str | None:
+    """Give a setting as it was resolved, where it is a number or a word; None where it is neither, or not there."""
+    value = _setting(configuration, path)[1]
+    return value if isinstance(value, (int, float, str)) else None
 
 
 def setting_name(path: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from switchbench.caveats import Caveat
-from switchbench.report.elements import Report, SweepReport
+from switchbench.report.elements import Cell, Report, SweepReport, Table, one_line
 
 REPORT_SCHEMA = 1
 """Version of the JSON object; raised when the meaning of a key changes, not when one is added."""
@@ -19,10 +19,12 @@ def report_document(report: Report) -> dict[str, Any]:
         report: The report.
 
     Returns:
-        ``schema_version``; ``sweeps`` (name, question, file, command, summary, counts, notes); ``runs`` (one entry per
-        run: the row of its end, with the names of the columns as keys); ``annealed`` (the rows of earlier annealed
-        points); ``timings``; ``comparisons`` (one entry per pair of twins and measure); ``caveats`` (the footnote of
-        every code). An unknown number is None, never NaN.
+        ``schema_version``; ``sweeps`` (name, question, file, command, summary, counts, notes, tables); ``runs`` (one
+        entry per run: the row of its end, with the names of the columns as keys); ``annealed`` (the rows of earlier
+        annealed points); ``timings``; ``comparisons`` (one entry per pair of twins and measure); ``caveats`` (the
+        footnote of every code). A table has a key, a title, columns (key, header, unit) and rows (config_id, cells: by
+        the key of their column, each with value, spread, ci95, bound, text and caveats). An unknown number is None,
+        never NaN.
     """
     document = {
         "schema_version": REPORT_SCHEMA,
@@ -38,8 +40,8 @@ def report_document(report: Report) -> dict[str, Any]:
 
 
 def report_json(report: Report) -> str:
-    """Give the report as JSON text: one object; see ``report_document``."""
-    return json.dumps(report_document(report), indent=2, ensure_ascii=False, allow_nan=False)
+    """Give the report as JSON text: one object, in ASCII whatever the names in it; see ``report_document``."""
+    return json.dumps(report_document(report), indent=2, allow_nan=False)
 
 
 def _sweep(sweep: SweepReport) -> dict[str, Any]:
@@ -51,6 +53,34 @@ def _sweep(sweep: SweepReport) -> dict[str, Any]:
         "summary": sweep.summary,
         "counts": asdict(sweep.counts),
         "notes": list(sweep.notes),
+        "tables": [_table(table) for table in sweep.tables],
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    keys = [column.key for column in table.columns]
+    assert len(set(keys)) == len(keys), "a column's key names it"
+    return {
+        "key": table.key,
+        "title": table.title,
+        "columns": [
+            {"key": column.key, "header": one_line(column.header), "unit": column.unit} for column in table.columns
+        ],
+        "rows": [
+            {"config_id": row.config_id, "cells": dict(zip(keys, map(_cell, row.cells), strict=True))}
+            for row in table.rows
+        ],
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {
+        "value": cell.value,
+        "spread": cell.spread,
+        "ci95": cell.ci95,
+        "bound": cell.bound,
+        "text": cell.text,
+        "caveats": list(cell.caveats),
     }
 
 

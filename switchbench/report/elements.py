@@ -7,10 +7,11 @@ import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from switchbench.caveats import footnote_of
 from switchbench.compare import Comparison
-from switchbench.record import RunRecord, TimingRecord
+from switchbench.record import FINAL_STATUSES, RunRecord, TimingRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class Column:
     """Name of the Parquet column, measure or setting it shows."""
     header: str
     """What stands above it; a line break marks where it may be broken."""
+    unit: str | None = None
+    """Unit of its values; None: a ratio, a count or a label."""
     is_label: bool = False
     """Whether it tells the rows apart; such columns are repeated where a table is split."""
 
@@ -32,9 +35,15 @@ class Cell:
     text: str
     """What is printed."""
     value: float | str | None = None
-    """The number behind it, in the unit of the Parquet column; None: unknown, or nothing that was measured."""
+    """The number behind it, in the unit of its column; None: unknown, or nothing that was measured."""
     spread: float | None = None
     """Standard deviation over seeds; None: fewer than two."""
+    ci95: tuple[float, float] | None = None
+    """95% interval over seeds; None: there is none."""
+    bound: Literal["lower", "upper"] | None = None
+    """``lower``: the true value is above ``value``; ``upper``: below it; None: it is a value."""
+    is_reference: bool = False
+    """Whether it is 1 by definition, what others are measured in: it bears no doubts."""
     caveats: tuple[str, ...] = ()
     """Codes of the reasons to distrust it."""
 
@@ -144,6 +153,11 @@ class SweepReport:
     timings: tuple[TimingRecord, ...]
     """The exclusive step times."""
 
+    @property
+    def has_open_runs(self) -> bool:
+        """Whether the command would run something: what is missing, or failed in a way that is no result."""
+        return self.counts.missing > 0 or any(problem.status not in FINAL_STATUSES for problem in self.problems)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -151,6 +165,11 @@ class Report:
 
     sweeps: tuple[SweepReport, ...]
     """In the order of their names."""
+
+
+def one_line(header: str) -> str:
+    """Join the lines of a header: ``wall-`` and ``clock`` as one word, others as two."""
+    return header.replace("-\n", "-").replace("/\n", "/").replace("\n", " ")
 
 
 def place_footnotes(table: Table) -> Footnotes:
@@ -175,7 +194,7 @@ def place_footnotes(table: Table) -> Footnotes:
 
 def _shared_codes(cells: Iterable[Cell]) -> tuple[str, ...]:
     """The caveats that all cells with something in them share; none where only one cell has something in it."""
-    filled = [cell.caveats for cell in cells if cell.value is not None or cell.caveats]
+    filled = [cell.caveats for cell in cells if not cell.is_reference and (cell.value is not None or cell.caveats)]
     if len(filled) < 2:
         return ()
     return tuple(code for code in filled[0] if all(code in caveats for caveats in filled))

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from switchbench import units
 from switchbench.caveats import Caveat
 from switchbench.compare import Comparison, Configuration, Pair
-from switchbench.report.aggregates import aggregate, describe, example_row
+from switchbench.report.aggregates import aggregate, describe, example_row, ratio_text
 
 
 def summarize_sweep(configurations: Sequence[Configuration], *, pairs: Sequence[Pair]) -> str:
     """Say how the best sparse configuration fares against its dense twin, honest where it loses or nothing is resolved.
 
-    The best is the one that gains most over its own twin; the one with the lowest nll would be the largest model.
+    The best is the one that gains most over its own twin; the one with the lowest nll would be the largest model. A
+    pair with runs that diverged comes after all pairs without: what is left of it are its lucky seeds.
 
     Args:
         configurations: All configurations of the sweep.
@@ -19,26 +20,26 @@ def summarize_sweep(configurations: Sequence[Configuration], *, pairs: Sequence[
     """
     compared = [pair for pair in pairs if pair.measured("delta_nll").value is not None]
     if not compared:
-        return _without_pairs(configurations, pairs=pairs)
-    best = min(compared, key=_difference)
+        return _without_pairs(configurations, pairs=pairs) + _diverged_others(pairs, told=(), among=configurations)
+    best = min(compared, key=lambda pair: (bool(pair.sparse.diverged or pair.dense.diverged), _difference(pair)))
     difference = best.measured("delta_nll")
     name = describe(best.sparse, among=configurations)
-    tokens = units.count(example_row(best.sparse).tokens)
+    when = f"after {units.count(example_row(best.sparse).tokens)} tokens"
+    where = " where it did not diverge" if best.sparse.diverged else ""
     number = len(compared)
     if _difference(best) < 0:
         subject = f"the {'best ' if number > 1 else ''}sparse configuration ({name})"
-        outcome = f"is {_nats(difference)} better than its dense twin after {tokens} tokens"
+        outcome = f"is {_nats(difference)} better than its dense twin {when}{where}"
     elif number > 1:
         subject = "no sparse configuration is better than its dense twin"
-        outcome = f"after {tokens} tokens: the closest ({name}) is {_nats(difference)} worse"
+        outcome = f"{when}: the closest ({name}) is {_nats(difference)} worse{where}"
     else:
         subject = f"the sparse configuration ({name})"
-        outcome = f"is {_nats(difference)} worse than its dense twin after {tokens} tokens"
-    sentence = f"At equal FLOPs per token {subject} {outcome}"
-    sentence += f"{_doubt(difference)}{_speed(best)}."
+        outcome = f"is {_nats(difference)} worse than its dense twin {when}{where}"
+    sentence = f"At equal useful FLOPs per token {subject} {outcome} ({_doubt(best)}){_speed(best)}."
     if number > 1 and _difference(best) < 0:
         sentence += f" It is the best of {number}, picked by the same runs that measure it, so expect a little less."
-    return sentence
+    return sentence + _diverged_others(pairs, told=(best.sparse, best.dense), among=configurations)
 
 
 def _difference(pair: Pair) -> float:
@@ -55,13 +56,45 @@ def _nats(difference: Comparison) -> str:
     return f"{text} nats"
 
 
-def _doubt(difference: Comparison) -> str:
+def _doubt(pair: Pair) -> str:
+    """What the interval is over, which runs are not in it, and whether it decides anything."""
+    difference = pair.measured("delta_nll")
+    asked = len(pair.dense.run_ids.keys() | pair.sparse.run_ids.keys())
+    number = str(len(pair.seeds)) if len(pair.seeds) == asked else f"{len(pair.seeds)} of {asked}"
+    lost = ", ".join([*_lost_runs(pair.sparse, "sparse"), *_lost_runs(pair.dense, "dense")])
+    reason = f": {lost}" if lost else ""
     if difference.ci95 is None:
-        return " (one seed, so the noise is unknown)"
-    interval = f"95% interval over {len(difference.seeds)} seeds"
+        return f"{'one seed' if asked == 1 else f'{number} seeds'}, so the noise is unknown{reason}"
+    text = f"95% interval over {number} seeds{reason}"
     if difference.ci95[0] <= 0 <= difference.ci95[1]:
-        return f" ({interval}; it includes 0: this sweep does not tell the two apart)"
-    return f" ({interval})"
+        text += "; it includes 0: this sweep does not tell the two apart"
+    return text
+
+
+def _lost_runs(side: Configuration, name: str) -> list[str]:
+    """The runs of one side that are not in its mean, in words."""
+    diverged = len(side.diverged)
+    gone = len(side.run_ids) - len(side.finished) - diverged
+    words = []
+    if diverged:
+        words.append(f"{diverged} {name} {'run' if diverged == 1 else 'runs'} diverged")
+    if gone:
+        words.append(f"{gone} {name} {'run' if gone == 1 else 'runs'} failed or {'is' if gone == 1 else 'are'} missing")
+    return words
+
+
+def _diverged_others(pairs: Sequence[Pair], *, told: Sequence[Configuration], among: Sequence[Configuration]) -> str:
+    """Name the other configurations with runs that diverged: they must not drop out of sight."""
+    known = {side.config_id for side in told}
+    others = {
+        side.config_id: f"{describe(side, among=among)} ({len(side.diverged)} of {len(side.run_ids)})"
+        for pair in pairs
+        for side in (pair.sparse, pair.dense)
+        if side.diverged and side.config_id not in known
+    }
+    if not others:
+        return ""
+    return f" Diverged runs count as the worst; there are some of {'; of '.join(others.values())}."
 
 
 def _speed(pair: Pair) -> str:
@@ -71,19 +104,43 @@ def _speed(pair: Pair) -> str:
         return ", and does not reach its quality" if Caveat.NOT_REACHED in steps.caveats else ""
     if steps.bound == "lower" and steps.value < 1.05:  # a single annealed point, or nearly so
         return "; how much sooner it reaches the twin's quality needs an earlier annealed point"
-    bound = {"lower": "more than ", "upper": "less than ", None: ""}[steps.bound]
-    sentence = f"; it needs {bound}{_times(steps.value)} fewer steps for the twin's quality"
+    if _is_undecided(steps):
+        sentence = (
+            "; it needs neither fewer nor more steps for the twin's quality as far as this sweep can tell "
+            f"({_ratio(steps)})"
+        )
+    elif steps.value >= 1:
+        sentence = f"; it needs {_ratio(steps)} fewer steps for the twin's quality"
+    else:
+        sentence = f"; it needs {_ratio(steps, inverted=True)} the steps for the twin's quality"
     if time.value is None:
         return f"{sentence}, its time is not known for want of step times"
     where = " on this CPU" if Caveat.CPU_TIMING in time.caveats else ""
+    if _is_undecided(time):
+        return f"{sentence}, and is no faster or slower{where} as far as this sweep can tell ({_ratio(time)})"
     if time.value >= 1:
-        return f"{sentence} and {bound}{_times(time.value)} less time{where}"
-    reversed_bound = {"lower": "less than ", "upper": "more than ", None: ""}[steps.bound]
-    return f"{sentence}, but {reversed_bound}{_times(1 / time.value)} the time{where}"
+        return f"{sentence} and {_ratio(time)} less time{where}"
+    return f"{sentence}, but {_ratio(time, inverted=True)} the time{where}"
 
 
-def _times(ratio: float) -> str:
-    return f"{units.significant(ratio, digits=2)}x"
+def _is_undecided(speedup: Comparison) -> bool:
+    """Whether the interval includes 1; without an interval, whether it is printed as 1."""
+    assert speedup.value is not None
+    if speedup.ci95 is not None:
+        return speedup.ci95[0] <= 1 <= speedup.ci95[1]
+    return speedup.bound is None and float(units.significant(speedup.value)) == 1
+
+
+def _ratio(speedup: Comparison, *, inverted: bool = False) -> str:
+    """A speed-up, or its inverse, with its interval."""
+    value, ci95 = speedup.value, speedup.ci95
+    assert value is not None
+    bounds = {"lower": "more than ", "upper": "less than ", None: ""}
+    if inverted:
+        value, ci95 = 1 / value, ci95 and (1 / ci95[1], 1 / ci95[0])
+        bounds |= {"lower": bounds["upper"], "upper": bounds["lower"]}
+    has_no_interval = ci95 is None and speedup.bound is None and len(speedup.seeds) > 1
+    return bounds[speedup.bound] + ratio_text(value, ci95=ci95) + (" (no interval)" if has_no_interval else "")
 
 
 def _without_pairs(configurations: Sequence[Configuration], *, pairs: Sequence[Pair]) -> str:

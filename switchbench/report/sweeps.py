@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from switchbench import units
 from switchbench.compare import Configuration, compare_pairs, gather_configurations
 from switchbench.errors import NothingToReportError, ResultsFolderError
 from switchbench.record import RunRecord, TimingRecord
@@ -36,11 +37,13 @@ def build_report(results: Path, *, sweep: str | None = None) -> Report:
 
     Raises:
         NothingToReportError: there is no such run; says what to run.
-        ResultsFolderError: there is no sweep of that name.
+        ResultsFolderError: there is no sweep of that name, or ``results`` is a file.
 
     Warns:
         ResultsFileWarning: a file or a sweep is passed over; the rest is reported.
     """
+    if results.is_file():
+        raise ResultsFolderError(f"{results} is a file; a report is of a folder that `switchbench sweep` filled")
     if not results.exists():
         raise NothingToReportError(f"There are no results at {results}. Run a sweep first: `{_EXAMPLE}`")
     reports: list[SweepReport] = []
@@ -116,18 +119,27 @@ def _notes(counts: Counts, *, timings: Sequence[TimingRecord], has_pairs: bool, 
     if has_pairs:
         notes[0] = "± is the standard deviation over seeds, [ ] a 95% interval over them; nll is in nats per token."
         notes.append(
-            "Speed-ups are dense over sparse: above 1x, sparse wins. Both are read where the mean over seeds first "
+            "Speed-ups are dense over sparse: above 1x, sparse wins. All are read where the mean over seeds first "
             "reaches the target, the dense twin's quality at its end, between annealed points."
         )
     if timings:
         threads = "1 thread" if timings[0].threads == 1 else f"{timings[0].threads} threads"
         steps = min(timing.num_steps for timing in timings)
         notes.append(
-            f"Step time, tokens/s, time to target: each configuration alone on {timings[0].machine}, {threads}, "
-            f"median of {steps} steps or more."
+            f"Step time, tokens/s, time to target: the configurations in turns, apart from the runs, on "
+            f"{timings[0].machine}, {threads}; median of {steps} steps or more, the middle half of which lies within "
+            f"{units.percent(max(map(_quartile_distance, timings)))} of it."
         )
+        if has_pairs:
+            notes.append(
+                "The interval of a time speed-up is that of its steps: the noise of the step times themselves is not "
+                "in it."
+            )
     if any(end.wall_clock_s is not None for end in ends):
-        notes.append("Wall-clock is the training time of the runs, which may have shared the machine with each other.")
+        notes.append(
+            "Wall-clock is the training time of the runs, which may have shared the machine with each other. Peak "
+            "memory is the largest of the seeds."
+        )
     notes.append(
         "FLOPs are those of training up to the end: useful (nothing dropped, no padding), provisioned (all slots of "
         "the experts computed), executed (what was really computed)."
@@ -138,10 +150,21 @@ def _notes(counts: Counts, *, timings: Sequence[TimingRecord], has_pairs: bool, 
     return notes
 
 
+def _quartile_distance(timing: TimingRecord) -> float:
+    """How far the quartiles of a step time are from its median, at most, as a share of it."""
+    median = timing.step_time_s
+    return max(timing.step_time_q75_s - median, median - timing.step_time_q25_s) / median
+
+
 def _unusable(report: SweepReport) -> str:
     """Say why a sweep has nothing to report, and what to do."""
     counts = report.counts
-    lines = [f"none of its {counts.cells} runs went well. Run `{report.command}`"]
+    if report.has_open_runs:
+        lines = [f"none of its {counts.cells} runs went well. Run `{report.command}`"]
+    else:
+        ends = "diverged" if counts.diverged == counts.cells else "diverged or ran out of memory"
+        runs = "its only run" if counts.cells == 1 else f"all of its {counts.cells} runs"
+        lines = [f"{runs} {ends}, and would do so again. Change {report.file}: a lower learning rate may help"]
     for problem in report.problems:
         reason = problem.reason.splitlines()[0]
         lines.append(f"  {problem.label}, seed {problem.seed}: {problem.status}: {reason} (log: {problem.log_path})")

@@ -6,32 +6,46 @@ One row per configuration, a mean over its seeds. A dense twin stands right abov
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from switchbench import units
 from switchbench.caveats import Caveat, in_order
-from switchbench.compare import Comparison, Configuration, Pair, first_crossing, mean_curve
-from switchbench.compare.pairs import timing_caveats
+from switchbench.compare import Configuration, Measure, Pair
 from switchbench.record import RunRecord
 from switchbench.report.aggregates import (
     Mixtures,
-    aggregate,
     capacity_text,
     example_row,
     mixtures_of,
     model_name,
-    row_caveats,
     setting_name,
     setting_text,
+    setting_value,
     swept_paths,
+)
+from switchbench.report.cells import (
+    arithmetic_cell,
+    difference_cell,
+    measured_cell,
+    peak_memory_cell,
+    perplexity_cell,
+    quality_cell,
+    seeds_cell,
+    speedup_cell,
+    time_to_target_cell,
+    timed_cell,
+    wall_clock_cell,
 )
 from switchbench.report.elements import Cell, Column, Row, Table
 from switchbench.units import UNKNOWN
 
-NOT_REACHED = "not reached"
-"""What stands where the target quality was not reached, as in the paper's Table 1."""
-REFERENCE = "1x"
-"""The dense twin's own speed-up."""
+_SPEEDUPS: dict[Measure, str] = {
+    "step_speedup": "step\nspeed-up",
+    "time_speedup": "time\nspeed-up",
+    "flops_speedup_provisioned": "provis. FLOPs\nspeed-up",
+    "flops_speedup_executed": "executed FLOPs\nspeed-up",
+}
+"""The speed-ups with what stands above them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,26 +86,24 @@ def _head_to_head(contents: Contents) -> Table:
         pair = pair_of.get(configuration.config_id)
         is_twin = configuration.config_id in twins
         return (
-            _neg_log_perplexity(configuration, contents.mixtures),
-            _perplexity(configuration, contents.mixtures),
-            _quality(configuration, "bits_per_byte", contents.mixtures),
-            _difference(pair),
-            _time_to_target(configuration, pair, is_twin=is_twin),
-            _timed(configuration, "tokens_per_second", units.count),
-            _speedup(pair.measured("step_speedup") if pair else None, is_twin=is_twin),
-            _speedup(pair.measured("time_speedup") if pair else None, is_twin=is_twin),
-            _seeds(configuration),
+            quality_cell(configuration, "neg_log_perplexity", contents.mixtures),
+            perplexity_cell(configuration, contents.mixtures),
+            quality_cell(configuration, "bits_per_byte", contents.mixtures),
+            difference_cell(pair),
+            time_to_target_cell(configuration, pair, is_twin=is_twin),
+            timed_cell(configuration, "tokens_per_second", units.count),
+            *(speedup_cell(pair.measured(measure) if pair else None, is_twin=is_twin) for measure in _SPEEDUPS),
+            seeds_cell(configuration),
         )
 
     columns = (
-        Column(key="neg_log_perplexity", header="neg. log\nperplexity"),
+        Column(key="neg_log_perplexity", header="neg. log\nperplexity", unit="nats/token"),
         Column(key="perplexity", header="perplexity"),
-        Column(key="bits_per_byte", header="bits per\nbyte"),
-        Column(key="delta_nll", header="nll vs\ndense"),
-        Column(key="time_to_quality_s", header="time to\ntarget"),
-        Column(key="tokens_per_second", header="tokens/s"),
-        Column(key="step_speedup", header="step\nspeed-up"),
-        Column(key="time_speedup", header="time\nspeed-up"),
+        Column(key="bits_per_byte", header="bits per\nbyte", unit="bits/byte"),
+        Column(key="delta_nll", header="nll vs\ndense", unit="nats/token"),
+        Column(key="time_to_quality_s", header="time to\ntarget", unit="s"),
+        Column(key="tokens_per_second", header="tokens/s", unit="tokens/s"),
+        *(Column(key=measure, header=header) for measure, header in _SPEEDUPS.items()),
         Column(key="seeds", header="seeds"),
     )
     return _table("head_to_head", "Head to head", columns, contents, groups=_groups(contents), cells=cells)
@@ -103,34 +115,34 @@ def _cost(contents: Contents) -> Table:
     def cells(configuration: Configuration) -> tuple[Cell, ...]:
         mixtures = contents.mixtures
         return (
-            _mean(configuration, "params_total", units.count),
-            _mean(configuration, "params_active", units.count),
-            _mean(configuration, "tokens_per_active_param", units.significant),
-            _mean(configuration, "tokens_per_total_param", units.significant),
-            _mean(configuration, "useful_train_flops", units.count),
-            _mean(configuration, "provisioned_train_flops", units.count),
-            _mean(configuration, "executed_train_flops", units.count, caveats=mixtures.quality),
-            _mean(configuration, "wall_clock_s", units.duration, caveats=mixtures.time),
-            _timed(configuration, "step_time_s", units.duration),
-            _peak_memory(configuration, mixtures),
-            _mean(configuration, "dropped_token_fraction", units.percent, caveats=mixtures.quality),
-            _mean(configuration, "expert_load_cv", units.significant, caveats=mixtures.quality),
-            _seeds(configuration),
+            arithmetic_cell(configuration, "params_total", units.count),
+            arithmetic_cell(configuration, "params_active", units.count),
+            arithmetic_cell(configuration, "tokens_per_active_param", units.significant),
+            arithmetic_cell(configuration, "tokens_per_total_param", units.significant),
+            arithmetic_cell(configuration, "useful_train_flops", units.count),
+            arithmetic_cell(configuration, "provisioned_train_flops", units.count),
+            arithmetic_cell(configuration, "executed_train_flops", units.count, caveats=mixtures.quality),
+            wall_clock_cell(configuration, mixtures),
+            timed_cell(configuration, "step_time_s", units.duration),
+            peak_memory_cell(configuration, mixtures),
+            measured_cell(configuration, "dropped_token_fraction", units.percent, caveats=mixtures.quality),
+            measured_cell(configuration, "expert_load_cv", units.significant, caveats=mixtures.quality),
+            seeds_cell(configuration),
         )
 
     columns = (
         Column(key="params_total", header="total\nparams"),
         Column(key="params_active", header="active\nparams"),
-        Column(key="tokens_per_active_param", header="tokens/\nactive"),
-        Column(key="tokens_per_total_param", header="tokens/\ntotal"),
-        Column(key="useful_train_flops", header="useful\nFLOPs"),
-        Column(key="provisioned_train_flops", header="provis.\nFLOPs"),
-        Column(key="executed_train_flops", header="executed\nFLOPs"),
-        Column(key="wall_clock_s", header="wall-\nclock"),
-        Column(key="step_time_s", header="step\ntime"),
-        Column(key="peak_memory_bytes", header="peak\nmemory"),
+        Column(key="tokens_per_active_param", header="tokens/\nactive", unit="tokens/parameter"),
+        Column(key="tokens_per_total_param", header="tokens/\ntotal", unit="tokens/parameter"),
+        Column(key="useful_train_flops", header="useful\nFLOPs", unit="FLOP"),
+        Column(key="provisioned_train_flops", header="provis.\nFLOPs", unit="FLOP"),
+        Column(key="executed_train_flops", header="executed\nFLOPs", unit="FLOP"),
+        Column(key="wall_clock_s", header="wall-\nclock", unit="s"),
+        Column(key="step_time_s", header="step\ntime", unit="s"),
+        Column(key="peak_memory_bytes", header="peak\nmemory", unit="byte"),
         Column(key="dropped_token_fraction", header="dropped\ntokens"),
-        Column(key="expert_load_cv", header="load\ncv"),
+        Column(key="expert_load_cv", header="load cv\n(per batch)"),
         Column(key="seeds", header="seeds"),
     )
     return _table("cost", "Cost", columns, contents, groups=_groups(contents), cells=cells)
@@ -156,24 +168,26 @@ def _capacity(contents: Contents) -> Table:
     def cells(configuration: Configuration) -> tuple[Cell, ...]:
         mixtures = contents.mixtures
         return (
-            _quality(configuration, "nll", mixtures),
-            _quality(configuration, "nll_capacity", mixtures),
-            _mean(configuration, "dropped_token_fraction", units.percent, caveats=mixtures.quality),
-            _mean(configuration, "dropped_token_fraction_last_quarter", units.percent, caveats=mixtures.quality),
-            _mean(configuration, "provisioned_train_flops", units.count),
-            _mean(configuration, "executed_train_flops", units.count, caveats=mixtures.quality),
-            _timed(configuration, "step_time_s", units.duration),
-            _seeds(configuration),
+            quality_cell(configuration, "nll", mixtures),
+            quality_cell(configuration, "nll_capacity", mixtures),
+            measured_cell(configuration, "dropped_token_fraction", units.percent, caveats=mixtures.quality),
+            measured_cell(
+                configuration, "dropped_token_fraction_last_quarter", units.percent, caveats=mixtures.quality
+            ),
+            arithmetic_cell(configuration, "provisioned_train_flops", units.count),
+            arithmetic_cell(configuration, "executed_train_flops", units.count, caveats=mixtures.quality),
+            timed_cell(configuration, "step_time_s", units.duration),
+            seeds_cell(configuration),
         )
 
     columns = (
-        Column(key="nll", header="nll"),
-        Column(key="nll_capacity", header="nll with\ncapacity"),
+        Column(key="nll", header="nll", unit="nats/token"),
+        Column(key="nll_capacity", header="nll with\ncapacity", unit="nats/token"),
         Column(key="dropped_token_fraction", header="dropped\ntokens"),
         Column(key="dropped_token_fraction_last_quarter", header="in last\nquarter"),
-        Column(key="provisioned_train_flops", header="provis.\nFLOPs"),
-        Column(key="executed_train_flops", header="executed\nFLOPs"),
-        Column(key="step_time_s", header="step\ntime"),
+        Column(key="provisioned_train_flops", header="provis.\nFLOPs", unit="FLOP"),
+        Column(key="executed_train_flops", header="executed\nFLOPs", unit="FLOP"),
+        Column(key="step_time_s", header="step\ntime", unit="s"),
         Column(key="seeds", header="seeds"),
     )
     ordered = [sorted(group, key=capacity_factor) for group in groups.values()]
@@ -206,7 +220,7 @@ def _table(
             Cell(text=model_name(configuration), value=record.model_size, caveats=_model_caveats(record)),
             Cell(text=str(record.num_experts), value=record.num_experts) if is_sparse else Cell(text=UNKNOWN),
             Cell(text=capacity_text(record), value=record.capacity_factor),
-            *(Cell(text=setting_text(configuration, path)) for path in paths),
+            *(Cell(text=setting_text(configuration, path), value=setting_value(configuration, path)) for path in paths),
         )
         return Row(config_id=configuration.config_id, cells=named + cells(configuration), starts_group=starts_group)
 
@@ -230,107 +244,3 @@ def _groups(contents: Contents) -> list[list[Configuration]]:
             groups.append([dense, *members])
     rest = [c for c in contents.configurations if c.role == "sparse" and c.config_id not in placed]
     return [*groups, rest] if rest else groups
-
-
-def _mean(
-    configuration: Configuration, column: str, format_: Callable[[float], str], *, caveats: Sequence[str] = ()
-) -> Cell:
-    found = aggregate(configuration, column)
-    if found is None:
-        return Cell(text=UNKNOWN)
-    return Cell(text=format_(found.mean), value=found.mean, spread=found.sd, caveats=in_order(caveats))
-
-
-def _quality(configuration: Configuration, column: str, mixtures: Mixtures) -> Cell:
-    """A mean of nats or bits, with its standard deviation."""
-    found = aggregate(configuration, column)
-    if found is None:
-        return Cell(text=UNKNOWN)
-    text = f"{found.mean:.3f}" if found.sd is None else f"{found.mean:.3f} ± {found.sd:.3f}"
-    caveats = in_order([*mixtures.quality, *row_caveats(configuration)])
-    return Cell(text=text, value=found.mean, spread=found.sd, caveats=caveats)
-
-
-def _neg_log_perplexity(configuration: Configuration, mixtures: Mixtures) -> Cell:
-    return _quality(configuration, "neg_log_perplexity", mixtures)
-
-
-def _perplexity(configuration: Configuration, mixtures: Mixtures) -> Cell:
-    """exp of the mean nll: perplexities are never averaged."""
-    cell = _quality(configuration, "nll", mixtures)
-    if not isinstance(cell.value, float):
-        return cell
-    perplexity = math.exp(min(cell.value, 700.0))
-    return replace(cell, text=units.significant(perplexity), value=perplexity, spread=None)
-
-
-def _difference(pair: Pair | None) -> Cell:
-    if pair is None:
-        return Cell(text=UNKNOWN)
-    comparison = pair.measured("delta_nll")
-    if comparison.value is None:
-        return Cell(text=UNKNOWN, caveats=comparison.caveats)
-    text = f"{comparison.value:+.3f}"
-    if comparison.ci95 is not None:
-        text += f" [±{(comparison.ci95[1] - comparison.ci95[0]) / 2:.3f}]"
-    return Cell(text=text, value=comparison.value, caveats=comparison.caveats)
-
-
-def _speedup(comparison: Comparison | None, *, is_twin: bool) -> Cell:
-    if comparison is None:
-        return Cell(text=REFERENCE if is_twin else UNKNOWN)
-    if comparison.value is None:
-        is_unreached = Caveat.NOT_REACHED in comparison.caveats
-        return Cell(text=NOT_REACHED if is_unreached else UNKNOWN, caveats=comparison.caveats)
-    sign = {"lower": "> ", "upper": "< ", None: ""}[comparison.bound]
-    text = f"{sign}{units.significant(comparison.value)}x"
-    if comparison.ci95 is not None:
-        low, high = (units.significant(end, digits=2) for end in comparison.ci95)
-        text += f" [{low}, {high}]"
-    return Cell(text=text, value=comparison.value, caveats=comparison.caveats)
-
-
-def _time_to_target(configuration: Configuration, pair: Pair | None, *, is_twin: bool) -> Cell:
-    """Steps up to the target quality times the exclusive step time; the target of a dense twin is its own end."""
-    caveats: list[str] = list(timing_caveats([configuration.timing]))
-    row = example_row(configuration)
-    if pair is not None:
-        caveats += [code for code in pair.measured("step_speedup").caveats if code != Caveat.CENSORED_SEEDS]
-        if pair.target_nll is None:
-            return Cell(text=UNKNOWN, caveats=in_order(caveats))
-        if pair.crossing is None:
-            return Cell(text=NOT_REACHED, caveats=in_order(caveats))
-        tokens, is_bound = pair.crossing.tokens, pair.crossing.is_bound
-    else:
-        curve = mean_curve(list(configuration.curves.values())) if is_twin and configuration.curves else ()
-        own = first_crossing(curve, target_nll=curve[-1].nll) if curve else None
-        if own is None:
-            return Cell(text=UNKNOWN)
-        tokens, is_bound = own.tokens, own.is_bound
-    if configuration.timing is None:
-        return Cell(text=UNKNOWN, caveats=in_order(caveats))
-    seconds = tokens / row.batch_tokens * configuration.timing.step_time_s
-    text = f"{'< ' if is_bound else ''}{units.duration(seconds)}"
-    return Cell(text=text, value=seconds, caveats=in_order(caveats))
-
-
-def _timed(configuration: Configuration, column: str, format_: Callable[[float], str]) -> Cell:
-    caveats = in_order(timing_caveats([configuration.timing]))
-    if configuration.timing is None:
-        return Cell(text=UNKNOWN, caveats=caveats)
-    value = float(getattr(configuration.timing, column))
-    return Cell(text=format_(value), value=value, caveats=caveats)
-
-
-def _peak_memory(configuration: Configuration, mixtures: Mixtures) -> Cell:
-    """The largest of the seeds: what must fit."""
-    found = aggregate(configuration, "peak_memory_bytes")
-    if found is None:
-        return Cell(text=UNKNOWN)
-    return Cell(text=units.size(found.largest), value=found.largest, spread=found.sd, caveats=mixtures.time)
-
-
-def _seeds(configuration: Configuration) -> Cell:
-    finished, asked = len(configuration.finished), len(configuration.run_ids)
-    text = str(finished) if finished == asked else f"{finished} of {asked}"
-    return Cell(text=text, value=finished, caveats=in_order(configuration.caveats))

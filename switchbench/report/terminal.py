@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from switchbench.report.elements import Report, SweepReport, Table, place_footnotes
+from switchbench.report.elements import Report, SweepReport, Table, one_line, place_footnotes
 
 _GAP = 2
 """Spaces between columns."""
@@ -104,7 +104,7 @@ def _render_table(table: Table, *, screen: _Screen) -> None:
 
 def _render_stacked(grid: _Grid, *, screen: _Screen) -> None:
     """Print every row as a list, for terminals too narrow for a table."""
-    headers = [" ".join(header).replace("- ", "-").replace("/ ", "/") for header in grid.headers]
+    headers = [one_line("\n".join(header)) for header in grid.headers]
     for row in grid.rows:
         texts = [text.strip() for text in row]
         named = [f"{header} {text}" for header, text in zip(headers[1 : grid.num_labels], texts[1:], strict=False)]
@@ -124,8 +124,10 @@ def _render_problems(sweep: SweepReport, *, screen: _Screen) -> None:
     if missing or failed:
         screen.console.print()
         unfinished = " and ".join(part for part in (missing, failed) if part)
-        screen.say(f"Of {counts.cells} runs {unfinished}. To complete the sweep:")
-        screen.say_verbatim(f"  {sweep.command}", style="bold")
+        advice = " To complete the sweep:" if sweep.has_open_runs else ""
+        screen.say(f"Of {counts.cells} runs {unfinished}.{advice}")
+        if advice:
+            screen.say_verbatim(f"  {sweep.command}", style="bold")
 
 
 def _lay_out(table: Table, *, screen: _Screen) -> _Grid:

@@ -19,9 +19,9 @@ def summary(tmp_path: Path, *studies: Study) -> str:
 def test_sparse_wins_and_is_slower(tmp_path: Path):
     text = summary(tmp_path, Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, HALFWAY, step_time_s=0.06))
     assert text == (
-        "At equal FLOPs per token the sparse configuration (4 experts, capacity factor 2) is 0.070 ± 0.000 nats better "
-        "than its dense twin after 2.40M tokens (95% interval over 2 seeds); it needs 2.0x fewer steps for the twin's "
-        "quality, but 1.5x the time on this CPU."
+        "At equal useful FLOPs per token the sparse configuration (4 experts, capacity factor 2) is 0.070 ± 0.000 nats "
+        "better than its dense twin after 2.40M tokens (95% interval over 2 seeds); it needs 2.00x [2.00, 2.00] fewer "
+        "steps for the twin's quality, but 1.50x [1.50, 1.50] the time on this CPU."
     )
 
 
@@ -32,7 +32,9 @@ def test_sparse_wins_and_is_faster_on_a_gpu(tmp_path: Path):
         Study(DENSE, ALIKE, is_twin=True, timing_columns=gpu),
         Study(SPARSE, HALFWAY, step_time_s=0.025, timing_columns=gpu),
     )
-    assert text.endswith("it needs 2.0x fewer steps for the twin's quality and 1.6x less time.")
+    assert text.endswith(
+        "it needs 2.00x [2.00, 2.00] fewer steps for the twin's quality and 1.60x [1.60, 1.60] less time."
+    )
 
 
 def test_the_best_of_several_is_the_one_that_gains_most_and_says_that_it_was_picked(tmp_path: Path):
@@ -69,11 +71,11 @@ def test_a_bound(tmp_path: Path):
     early = {0: [1.6, 1.5, 1.4], 1: [1.6, 1.5, 1.4]}
     text = summary(tmp_path, Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, early, step_time_s=0.2))
     assert text.endswith(
-        "it needs more than 4.0x fewer steps for the twin's quality, but less than 2.5x the time on this CPU."
+        "it needs more than 3.99x fewer steps for the twin's quality, but less than 2.51x the time on this CPU."
     )
     fast = summary(tmp_path / "2", Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, early))
     assert fast.endswith(
-        "it needs more than 4.0x fewer steps for the twin's quality and more than 4.0x less time on this CPU."
+        "it needs more than 3.99x fewer steps for the twin's quality and more than 3.99x less time on this CPU."
     )
 
 

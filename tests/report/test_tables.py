@@ -75,12 +75,13 @@ def test_head_to_head_has_the_shape_of_the_papers_table(sweep: SweepReport):
     assert [row.config_id for row in shown.rows] == [DENSE.config_id, TIGHT.config_id, SPARSE.config_id]
     assert [column.key for column in shown.columns] == [
         "model", "num_experts", "capacity_factor", "neg_log_perplexity", "perplexity", "bits_per_byte", "delta_nll",
-        "time_to_quality_s", "tokens_per_second", "step_speedup", "time_speedup", "seeds",
+        "time_to_quality_s", "tokens_per_second", "step_speedup", "time_speedup", "flops_speedup_provisioned",
+        "flops_speedup_executed", "seeds",
     ]  # fmt: skip
     dense, tight, sparse = ([cell.text for cell in row.cells] for row in shown.rows)
     assert dense[:4] == ["dense xxs", "–", "–", "-1.710 ± 0.014"]
     assert sparse[:4] == ["Switch xxs", "4", "2", "-1.635 ± 0.021"]
-    assert dense[-3:] == ["1x", "1x", "2"]
+    assert dense[-5:] == ["1x", "1x", "1x", "1x", "2"]
     assert tight[7] == "not reached"
     assert tight[9] == "not reached"
     assert "NOT_REACHED" in cell(shown, TIGHT.config_id, "time_speedup").caveats
@@ -111,8 +112,8 @@ def test_capacity_stands_in_order_for_each_number_of_experts(tmp_path: Path):
         ["4", "1"], ["4", "2"], ["4", "dropless"], ["16", "1.25"],
     ]  # fmt: skip
     assert [row.starts_group for row in shown.rows] == [True, False, False, True]
-    assert cell(shown, SPARSE.config_id, "dropped_token_fraction").text == "8.00%"
-    assert cell(shown, SPARSE.config_id, "dropped_token_fraction_last_quarter").text == "4.00%"
+    assert cell(shown, SPARSE.config_id, "dropped_token_fraction").text == "8.00 ± 0.00%"
+    assert cell(shown, SPARSE.config_id, "dropped_token_fraction_last_quarter").text == "4.00 ± 0.00%"
     provisioned = [cell(shown, spec.config_id, "provisioned_train_flops").value for spec in (TIGHT, SPARSE)]
     assert provisioned[0] < provisioned[1]
 
@@ -127,7 +128,7 @@ def test_peak_memory_is_the_largest_of_the_seeds(tmp_path: Path):
     spec = with_seed(DENSE, 1)
     write_run(folder, runs=make_runs(spec, nll=[1.72], peak_memory_bytes=2**30), steps=[], spec=spec)
     (sweep,) = build_report(tmp_path).sweeps
-    assert cell(table(sweep, "cost"), DENSE.config_id, "peak_memory_bytes").text == "1.00 GiB"
+    assert cell(table(sweep, "cost"), DENSE.config_id, "peak_memory_bytes").text == "1.00 ± 0.58 GiB"
 
 
 def test_each_dense_twin_stands_above_its_own(tmp_path: Path):
