@@ -37,6 +37,7 @@ class Meta(BaseModel):
     held_out_overlap: float
     num_files: int
     num_held_out_files: int
+    is_cut: bool
     held_out_files: tuple[str, ...]
     """Names of the files that are held out, whole or in part; for people."""
 
@@ -68,6 +69,8 @@ class PreparedCorpus:
     """Files with text in either part."""
     num_held_out_files: int
     """Files with held-out text. A file that was cut counts here and trains as well."""
+    is_cut: bool
+    """Whether the held-out text is the ends of files that are trained on, because there were too few whole files."""
     skipped: str = ""
     """What was found but not read, in words, such as ``3 files with other suffixes (.pdf, .png)``; empty where nothing
     was, and where the corpus was opened by its fingerprint alone."""

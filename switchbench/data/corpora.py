@@ -33,7 +33,7 @@ from switchbench.data.tokenizers import Tokenizer, find_tokenizer, token_dtype
 from switchbench.errors import CorpusError
 from switchbench.spec import DataIdentity, DataSpec
 
-__all__ = ["PreparedCorpus", "identify_corpus", "open_prepared_corpus", "prepare_corpus", "read_tokens"]
+__all__ = ["PreparedCorpus", "doubts_about", "identify_corpus", "open_prepared_corpus", "prepare_corpus", "read_tokens"]
 
 Progress = Callable[[str, float], None]
 """Takes what is being done, in words, and how far the whole preparation is, from 0 to 1."""
@@ -83,6 +83,25 @@ def prepare_corpus(
     _check_length(data, listing, train=prepared.num_train_tokens, held_out=prepared.num_held_out_tokens)
     tell("corpus ready", 1.0)
     return replace(prepared, skipped=listing.skipped)
+
+
+def doubts_about(corpus: PreparedCorpus, *, name: str) -> list[str]:
+    """Say what a user may not expect of a corpus: what was left out of it, and how it was cut.
+
+    Args:
+        corpus: The corpus, as it was prepared.
+        name: What the user calls it.
+    """
+    doubts = []
+    if corpus.skipped:
+        doubts.append(f"left out of {name}: {corpus.skipped}")
+    if corpus.is_cut:
+        files = "its file" if corpus.num_files == 1 else f"{corpus.num_held_out_files} of its {corpus.num_files} files"
+        doubts.append(
+            f"the held-out part of {name} is cut from the end of {files}, since there are too few whole files: it may "
+            "resemble the training part"
+        )
+    return doubts
 
 
 def _list(data: DataSpec) -> Listing:
@@ -169,6 +188,7 @@ def _build(data: DataSpec, listing: Listing, root: Path, fingerprint: str, tell:
             held_out_overlap=overlap,
             num_files=len(listing.documents),
             num_held_out_files=len(held_out),
+            is_cut=any(part.start > 0 for part in held_out),
             held_out_files=tuple(_printable(part.document.name) for part in held_out),
         )
         (folder / META_NAME).write_text(json.dumps(meta.model_dump(mode="json"), indent=1), encoding="ascii")

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from switchbench.data.corpora import prepare_corpus
+from switchbench.data.corpora import doubts_about, prepare_corpus
 from switchbench.errors import SwitchbenchError, UsageError
 from switchbench.launch.events import (
     Listener,
@@ -313,12 +313,16 @@ class _Scheduler:
 
 def _prepare_corpora(plan: Plan, *, cache_root: Path | None, on_event: Listener) -> None:
     wanted = {cell.spec.data_fingerprint: cell.spec.data for cell in plan.cells}
+    doubts: dict[str, None] = {}  # one corpus may be cut in several ways
     for data in wanted.values():
-        prepare_corpus(
+        corpus = prepare_corpus(
             data,
             cache_root=cache_root,
             progress=lambda what, fraction: on_event(Preparing(what=what, fraction=fraction)),
         )
+        doubts |= dict.fromkeys(doubts_about(corpus, name=data.path or data.corpus))
+    for text in doubts:
+        on_event(Warned(text=text))
 
 
 def _probe_machine(functions: WorkerFunctions, *, device: str, on_event: Listener) -> Machine:

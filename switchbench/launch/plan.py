@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -67,8 +67,9 @@ class PlannedCell:
             "reason": self.reason,
             "params_total": self.cost.parameters.total,
             "params_active": self.cost.parameters.active,
-            "useful_train_flops": self.cost.trained_flops.useful,
-            "executed_train_flops": self.cost.trained_flops.executed,
+            "useful_train_flops": self.cost.train_flops.useful,  # as in the column of this name
+            "executed_train_flops": self.cost.train_flops.executed,
+            "trained_flops": self.cost.trained_flops.useful,
         }
 
 
@@ -98,7 +99,11 @@ class Plan:
         return not self.to_run and not self.untimed
 
     def totals(self) -> dict[str, Any]:
-        """Sum up: numbers of cells by action, and the training FLOPs of all cells and of those that will run."""
+        """Sum up: numbers of cells by action, and training FLOPs.
+
+        The FLOPs are those up to the last annealed points (``useful_``, ``executed_train_flops``), and those of all
+        steps that are computed, every cooldown included (``trained_flops``), also of the runs to come alone.
+        """
         actions = [cell.action for cell in self.cells]
         return {
             "cells": len(self.cells),
@@ -107,10 +112,10 @@ class Plan:
             "skip": actions.count("skip"),
             "configurations": len({cell.spec.config_id for cell in self.cells}),
             "untimed_configurations": len(self.untimed),
-            "useful_train_flops": sum(cell.cost.trained_flops.useful for cell in self.cells),
-            "executed_train_flops": sum(cell.cost.trained_flops.executed for cell in self.cells),
-            "useful_train_flops_to_run": sum(cell.cost.trained_flops.useful for cell in self.to_run),
-            "executed_train_flops_to_run": sum(cell.cost.trained_flops.executed for cell in self.to_run),
+            "useful_train_flops": sum(cell.cost.train_flops.useful for cell in self.cells),
+            "executed_train_flops": sum(cell.cost.train_flops.executed for cell in self.cells),
+            "trained_flops": sum(cell.cost.trained_flops.useful for cell in self.cells),
+            "trained_flops_to_run": sum(cell.cost.trained_flops.useful for cell in self.to_run),
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -149,13 +154,13 @@ def make_plan(sweep: Sweep, *, folder: SweepFolder) -> Plan:
         folder: Where its results are kept; need not exist.
     """
     statuses, unreadable = read_statuses(folder)
-    broken = {file.path.stem for file in unreadable}
+    broken = {file.path.stem: file for file in unreadable}
     cells: dict[str, PlannedCell] = {}
     for cell in sweep.cells:
         run_id = cell.spec.run_id
         if run_id in cells:  # the same run from two places of the sweep, such as the twin of two configurations
             continue
-        action, reason = _decide(statuses.get(run_id), is_broken=run_id in broken)
+        action, reason = _decide(statuses.get(run_id), broken=broken.get(run_id))
         cells[run_id] = PlannedCell(
             cell=cell, status=statuses.get(run_id), action=action, reason=reason, cost=cost_of(cell.spec)
         )
@@ -166,7 +171,10 @@ def make_plan(sweep: Sweep, *, folder: SweepFolder) -> Plan:
         folder=folder,
         cells=tuple(cells.values()),
         untimed=tuple(config_id for config_id in expected if config_id not in timed),
-        unreadable=tuple(unreadable),
+        unreadable=tuple(
+            file if file.path.stem in cells else replace(file, remedy="No run of this sweep needs it.")
+            for file in unreadable
+        ),
     )
 
 
@@ -234,9 +242,9 @@ def describe_cell(cell: Cell) -> str:
     return ", ".join(words)
 
 
-def _decide(status: str | None, *, is_broken: bool) -> tuple[Action, str]:
-    if is_broken:
-        return "run", "its result file cannot be read"
+def _decide(status: str | None, *, broken: UnreadableFile | None) -> tuple[Action, str]:
+    if broken is not None:
+        return "run", "its curve cannot be read" if broken.path.parent.name == "steps" else "its result cannot be read"
     if status is None:
         return "run", "no result yet"
     if status in FINAL_STATUSES:

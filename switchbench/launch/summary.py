@@ -48,7 +48,7 @@ def totals_line(plan: Plan) -> str:
     runs = (
         f"{_count(totals['cells'], 'run')} of {_count(totals['configurations'], 'configuration')}: {', '.join(parts)}"
     )
-    todo = totals["useful_train_flops_to_run"]
+    todo = totals["trained_flops_to_run"]
     timing = totals["untimed_configurations"]
     sentences = [runs]
     if todo:

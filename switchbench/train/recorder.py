@@ -198,6 +198,8 @@ class Recorder:
             caveats.append(Caveat.REPEATED_DATA.value)
         if self.corpus.held_out_overlap > HELD_OUT_OVERLAP_LIMIT:
             caveats.append(Caveat.HELD_OUT_OVERLAP.value)
+        if self.corpus.is_cut:
+            caveats.append(Caveat.CUT_FILES.value)
         if isinstance(self.spec.model.ffn, SparseFFNSpec) and not self.spec.model.ffn.is_causal:
             caveats.append(Caveat.NON_CAUSAL_ROUTING.value)
         return caveats

@@ -51,6 +51,7 @@ def test_both_sides_hold_whole_documents_after_separators(library: Path, tmp_pat
     assert [text for text in in_order if text in held_out] == held_out
     assert sorted(train + held_out) == sorted(in_order)
     assert corpus.num_files == 60
+    assert not corpus.is_cut
     assert corpus.num_held_out_files == len(held_out)
     assert corpus.corpus_bytes == sum(map(len, in_order))
     assert corpus.held_out_bytes == sum(map(len, held_out))
@@ -70,7 +71,7 @@ def test_one_file_gives_its_end(tmp_path: Path):
     assert train + held_out == text
     assert train.endswith(b"\n")
     assert len(held_out) == pytest.approx(0.05 * len(text), rel=0.02)
-    assert (corpus.num_files, corpus.num_held_out_files) == (1, 1)
+    assert (corpus.num_files, corpus.num_held_out_files, corpus.is_cut) == (1, 1, True)
 
 
 def test_repeated_text_is_recorded_as_overlap(tmp_path: Path):

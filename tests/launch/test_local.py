@@ -210,6 +210,22 @@ def test_ctrl_c_ends_the_runs_and_keeps_what_is_finished(plan_of: PlanOf, run_it
     assert list(statuses.values()) == ["ok"]
 
 
+def test_what_is_doubtful_about_the_text_is_told(plan_of: PlanOf, run_it: RunIt, heard: list[Event]) -> None:
+    run_it(plan_of(seeds=[WELL]))
+    assert not [event for event in heard if isinstance(event, Warned)]
+    corpus = Path(plan_of(seeds=[WELL]).cells[0].spec.data.path or "")
+    for path in corpus.iterdir():
+        if path.name >= "part02":
+            path.unlink()
+    (corpus / "cover.png").write_bytes(b"\0")
+    run_it(plan_of(seeds=[WELL]))
+    assert [event.text for event in heard if isinstance(event, Warned)] == [
+        f"left out of {corpus}: 1 with other suffixes (.png)",
+        f"the held-out part of {corpus} is cut from the end of 2 of its 2 files, since there are too few whole files: "
+        "it may resemble the training part",
+    ]
+
+
 def test_a_device_that_is_not_there_leaves_the_manifest_alone(plan_of: PlanOf, run_it: RunIt) -> None:
     plan = plan_of(seeds=[WELL])
     run_it(plan)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from switchbench.cost import cost_of
+from switchbench.cost import cost_of, count_train_flops
 from switchbench.launch.plan import Plan, describe_cell, make_plan, write_plan_manifest
 from switchbench.record import RunRecord
 from switchbench.rows import describe_run
@@ -14,6 +14,7 @@ from switchbench.sweep import Cell
 from tests.factories import make_spec, make_timing
 
 PlanOf = Callable[..., Plan]
+ANEW = "The sweep's command trains its run anew"
 
 
 def give_result(plan: Plan, index: int, *, status: str) -> None:
@@ -57,8 +58,26 @@ def test_a_corrupt_result_is_named_and_run_again(plan_of: PlanOf) -> None:
     path.write_bytes(path.read_bytes()[:100])
     again = make_plan(plan.sweep, folder=plan.folder)
     assert again.cells[0].action == "run"
-    assert again.cells[0].reason == "its result file cannot be read"
-    assert [file.path for file in again.unreadable] == [path]
+    assert again.cells[0].reason == "its result cannot be read"
+    assert [str(file) for file in again.unreadable] == [f"{path}: {again.unreadable[0].reason}. {ANEW}."]
+
+
+def test_a_result_without_its_curve_is_run_again(plan_of: PlanOf) -> None:
+    plan = plan_of(seeds=[0])
+    give_result(plan, 0, status="ok")
+    path = plan.folder.steps / f"{plan.cells[0].spec.run_id}.parquet"
+    path.unlink()
+    again = make_plan(plan.sweep, folder=plan.folder)
+    assert (again.cells[0].action, again.cells[0].reason) == ("run", "its curve cannot be read")
+    assert [str(file) for file in again.unreadable] == [f"{path}: it is missing. {ANEW}, and draws the curve with it."]
+
+
+def test_a_corrupt_file_that_no_run_needs_is_named_as_such(plan_of: PlanOf) -> None:
+    plan = plan_of(seeds=[0])
+    plan.folder.create()
+    (plan.folder.runs / "copy.parquet").touch()
+    (file,) = make_plan(plan.sweep, folder=plan.folder).unreadable
+    assert str(file).endswith("copy.parquet: it is empty. No run of this sweep needs it.")
 
 
 def test_a_sweep_is_done_when_all_runs_are_and_all_that_ended_well_are_timed(plan_of: PlanOf) -> None:
@@ -80,9 +99,10 @@ def test_the_json_object_adds_up(plan_of: PlanOf) -> None:
     cells, totals = content["cells"], content["totals"]
     assert totals["cells"] == len(cells) == 6
     assert (totals["run"], totals["retry"], totals["skip"]) == (5, 0, 1)
-    assert totals["useful_train_flops"] == sum(cell["useful_train_flops"] for cell in cells)
+    for name in ("useful_train_flops", "executed_train_flops", "trained_flops"):
+        assert totals[name] == sum(cell[name] for cell in cells)
     to_run = [cell for cell in cells if cell["action"] != "skip"]
-    assert totals["useful_train_flops_to_run"] == sum(cell["useful_train_flops"] for cell in to_run)
+    assert totals["trained_flops_to_run"] == sum(cell["trained_flops"] for cell in to_run)
     assert len({cell["run_id"] for cell in cells}) == 6
 
 
@@ -91,9 +111,11 @@ def test_a_cells_numbers_are_those_of_its_specification(plan_of: PlanOf) -> None
     entry, cost = cell.as_json(), cost_of(cell.spec)
     assert entry["settings"] == {"model.ffn.num_experts": 2, "seed": 3}
     assert entry["params_total"] == cost.parameters.total > entry["params_active"] == cost.parameters.active
-    # All steps that are computed, cooldowns included; nothing is dropped in a bound, and nothing is padded.
-    assert entry["useful_train_flops"] == cost.trained_flops.useful > cost.train_flops.useful
-    assert entry["executed_train_flops"] == entry["useful_train_flops"]
+    # As the column of that name at the run's end; in a bound nothing is dropped, and nothing is padded.
+    last_point = count_train_flops(cell.spec, num_steps=cell.spec.train.anneal_points[-1].end_step)
+    assert entry["useful_train_flops"] == last_point.useful
+    assert entry["executed_train_flops"] == last_point.executed
+    assert entry["trained_flops"] == cost.trained_flops.useful > entry["useful_train_flops"]
 
 
 def test_the_manifest_holds_the_cells(plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> None:

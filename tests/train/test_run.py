@@ -1,5 +1,6 @@
 """Real runs on real (small) text: annealed points, determinism, branches, divergence, and what the rows say."""
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -111,6 +112,12 @@ def test_a_run_that_diverges_is_a_result(corpus: PreparedCorpus) -> None:
     assert "nll was" in end.reason
     assert end.nll is None
     assert end.parent_run_id is None
+
+
+def test_text_cut_from_the_ends_of_files_carries_its_caveat(corpus: PreparedCorpus) -> None:
+    assert all("CUT_FILES" not in row.caveats for row in train(tiny_run(), corpus).runs)
+    cut = train(tiny_run(), dataclasses.replace(corpus, is_cut=True))
+    assert all("CUT_FILES" in row.caveats for row in cut.runs)
 
 
 def test_repeated_data_carries_its_caveat(corpus: PreparedCorpus) -> None:
