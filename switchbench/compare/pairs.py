@@ -20,6 +20,8 @@ MEASURES: tuple[Measure, ...] = get_args(Measure)
 MATCHED_ON = "iso_flop"
 """What twins have in common: the FLOPs per token of the feed-forward layers, router and padding aside."""
 
+BUSY_BELOW = 0.9
+"""A timed process that had less of its cores than this shared them with other work."""
 LONGEST_PASS = timedelta(minutes=10)
 """Step times that are further apart were not taken in turns: their ratio is also that of the machine at two moments.
 
@@ -131,6 +133,8 @@ def timing_caveats(timings: Sequence[TimingRecord | None]) -> tuple[Caveat, ...]
         caveats.append(Caveat.NOT_TIMED)
     if any(timing.device == "cpu" for timing in known):
         caveats.append(Caveat.CPU_TIMING)
+    if any(timing.cpu_share is not None and timing.cpu_share < BUSY_BELOW for timing in known):
+        caveats.append(Caveat.BUSY_MACHINE)
     if not all(timing.trained_weights for timing in known):
         caveats.append(Caveat.UNTRAINED_TIMING)
     if len({(timing.commit, timing.torch_version) for timing in known}) > 1:

@@ -21,6 +21,7 @@ def test_runs_are_sorted_by_how_they_ended(tmp_path: Path):
     assert list(configuration.run_ids) == [0, 1, 2, 3]
     assert list(configuration.finished) == [0]
     assert list(configuration.failed) == [1, 2]
+    assert configuration.diverged == (1,)
     assert configuration.missing == (3,)
     assert configuration.caveats == (Caveat.SINGLE_SEED, Caveat.MISSING_RUNS, Caveat.DIVERGED_RUNS)
     assert [point.nll for point in configuration.curves[0]] == [2.0, 1.8, 1.7]
@@ -72,6 +73,7 @@ def test_step_times_come_from_one_machine(tmp_path: Path):
         ({"machine_id": "other"}, (Caveat.MIXED_MACHINES,)),
         ({"threads": 2}, (Caveat.MIXED_EXECUTION,)),
         ({"precision": "bfloat16"}, (Caveat.MIXED_EXECUTION,)),
+        ({"allocator": "raised thresholds"}, (Caveat.MIXED_EXECUTION,)),
     ],
 )
 def test_mixtures(change: dict[str, object], caveats: tuple[Caveat, ...]):

@@ -8,7 +8,7 @@ from factories import Study, make_runs, make_spec, with_seed, write_study
 from switchbench.caveats import Caveat
 from switchbench.compare import MEASURES
 from switchbench.record import RunRecord, TimingRecord
-from switchbench.report import REPORT_SCHEMA, build_report, report_json
+from switchbench.report import REPORT_SCHEMA, build_report, report_document, report_json
 from switchbench.store import write_run
 
 DENSE, SPARSE = make_spec(), make_spec(num_experts=4)
@@ -68,6 +68,66 @@ def test_a_sweep_says_what_it_asked_and_counts_its_runs(document: dict[str, Any]
     assert sweep["counts"] == {
         "cells": 5, "ok": 4, "diverged": 0, "failed": 1, "missing": 0, "not_in_manifest": 0,
     }  # fmt: skip
+
+
+def test_the_tables_are_those_of_the_terminal(tmp_path: Path):
+    studies = [
+        Study(DENSE, {0: [2.0, 1.8, 1.7]}, is_twin=True),
+        Study(SPARSE, {0: [1.6, 1.5, 1.4]}),
+        Study(make_spec(num_experts=8), {0: [2.1, 1.9, 1.8]}),
+    ]
+    write_study(tmp_path, studies)
+    report = build_report(tmp_path)
+    (sweep,) = json.loads(report_json(report))["sweeps"]
+    assert [table["key"] for table in sweep["tables"]] == ["head_to_head", "cost", "capacity"]
+    for shown, table in zip(report.sweeps[0].tables, sweep["tables"], strict=True):
+        assert table["title"] == shown.title
+        keys = [column["key"] for column in table["columns"]]
+        assert keys == [column.key for column in shown.columns]
+        for row, entry in zip(shown.rows, table["rows"], strict=True):
+            assert entry["config_id"] == row.config_id
+            assert list(entry["cells"]) == keys
+            assert [cell["text"] for cell in entry["cells"].values()] == [cell.text for cell in row.cells]
+    columns = {column["key"]: column for column in sweep["tables"][1]["columns"]}
+    assert columns["wall_clock_s"] == {"key": "wall_clock_s", "header": "wall-clock", "unit": "s"}
+    dense, bound, unreached = (row["cells"]["time_to_quality_s"] for row in sweep["tables"][0]["rows"])
+    assert dense["value"] == pytest.approx(DENSE.train.num_steps * 0.02)
+    assert bound["value"] == pytest.approx(SPARSE.train.anneal_points[0].end_step * 0.02)
+    assert (bound["bound"], bound["caveats"]) == ("upper", ["SINGLE_SEED", "BOUND_ONLY", "CPU_TIMING"])
+    assert (unreached["value"], unreached["text"]) == (None, "not reached")
+
+
+def test_every_cell_that_shows_a_number_has_it_for_programs(document: dict[str, Any]):
+    checked = 0
+    for table in document["sweeps"][0]["tables"]:
+        for row in table["rows"]:
+            for key, cell in row["cells"].items():
+                assert list(cell) == ["value", "spread", "ci95", "bound", "text", "caveats"]
+                if any(letter.isdigit() for letter in cell["text"]) and key != "model":
+                    assert isinstance(cell["value"], (int, float)), (key, cell)
+                    checked += 1
+    assert checked > 40
+
+
+def test_swept_settings_are_there_as_values(tmp_path: Path):
+    studies = [
+        Study(make_spec(train={"learning_rate": rate}), {0: [1.7]}, settings={"train.learning_rate": rate})
+        for rate in (5e-3, 1e-2)
+    ]
+    write_study(tmp_path, studies)
+    table = report_document(build_report(tmp_path))["sweeps"][0]["tables"][0]
+    assert [row["cells"]["train.learning_rate"]["value"] for row in table["rows"]] == [5e-3, 1e-2]
+
+
+def test_the_target_of_a_pair_is_named(document: dict[str, Any]):
+    assert [entry["target_nll"] for entry in document["comparisons"]] == [pytest.approx(1.71)] * len(MEASURES)
+
+
+def test_the_text_is_ascii_whatever_the_names(tmp_path: Path):
+    write_study(tmp_path, [Study(DENSE, {0: [1.7]})], name="größer 1")
+    text = report_json(build_report(tmp_path))
+    assert text.isascii()
+    assert json.loads(text)["sweeps"][0]["name"] == "größer 1"
 
 
 def test_not_a_number_is_null(document: dict[str, Any]):

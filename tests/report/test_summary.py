@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,88 @@ def test_within_the_noise(tmp_path: Path):
     noisy = {0: [2.0, 1.8, 1.6], 1: [2.0, 1.8, 1.8]}
     text = summary(tmp_path, Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, noisy))
     assert "it includes 0: this sweep does not tell the two apart" in text
+
+
+def test_speed_that_seeds_do_not_settle_is_not_claimed(tmp_path: Path):
+    """The two seeds cross far apart from each other, so that their interval is wide."""
+    apart = {0: [1.9, 1.68, 1.60], 1: [1.9, 1.76, 1.68]}
+    text = summary(tmp_path, Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, apart, step_time_s=0.03))
+    steps, time = re.findall(r"[\d.]+x \[[\d.]+, [\d.]+\]", text)
+    assert text.endswith(
+        f"; it needs neither fewer nor more steps for the twin's quality as far as this sweep can tell ({steps}), and "
+        f"is no faster or slower on this CPU as far as this sweep can tell ({time})."
+    )
+
+
+def test_a_time_that_is_printed_as_1_is_no_gain(tmp_path: Path):
+    studies = Study(DENSE, {0: ALIKE[0]}, is_twin=True), Study(SPARSE, {0: HALFWAY[0]}, step_time_s=0.04)
+    text = summary(tmp_path, *studies)
+    assert text.endswith("2.00x fewer steps for the twin's quality, and is no faster or slower on this CPU as far as "
+                         "this sweep can tell (1.00x).")  # fmt: skip
+
+
+def test_a_speed_without_an_interval_says_so(tmp_path: Path):
+    dense = {seed: [2.0, 1.8, 1.70] for seed in range(3)}
+    sparse = {0: [1.9, 1.8, 1.701], 1: [1.9, 1.8, 1.701], 2: [1.9, 1.7, 1.60]}
+    text = summary(tmp_path, Study(DENSE, dense, is_twin=True), Study(SPARSE, sparse))
+    assert text.count("x (no interval)") == 2
+
+
+# Runs that diverged or are missing
+
+
+def test_lucky_seeds_of_a_configuration_that_diverged_are_not_the_best(tmp_path: Path):
+    """Of four seeds one is left, and it beats all others."""
+    four = {seed: [2.0, 1.8, 1.7 + seed / 100] for seed in range(4)}
+    good = {seed: [nll - 0.05 for nll in nlls] for seed, nlls in four.items()}
+    lucky = {0: [1.5, 1.4, 1.3], 1: "diverged", 2: "diverged", 3: "diverged"}
+    text = summary(tmp_path, Study(DENSE, four, is_twin=True), Study(LARGE, lucky), Study(SPARSE, good))
+    assert "the best sparse configuration (4 experts, capacity factor 2) is 0.050" in text
+    assert "(95% interval over 4 seeds)" in text
+    assert text.endswith(
+        "Diverged runs count as the worst; there are some of 16 experts, capacity factor 1.25 (3 of 4)."
+    )
+
+
+def test_a_configuration_that_diverged_does_not_win_by_the_others_losing(tmp_path: Path):
+    lucky = {0: [1.5, 1.4, 1.3], 1: "diverged"}
+    worse = {seed: [nll + 0.1 for nll in nlls] for seed, nlls in ALIKE.items()}
+    text = summary(tmp_path, Study(DENSE, ALIKE, is_twin=True), Study(LARGE, lucky), Study(SPARSE, worse))
+    assert "no sparse configuration is better" in text
+    assert "16 experts, capacity factor 1.25 (1 of 2)" in text
+
+
+def test_the_headline_counts_what_is_not_in_it(tmp_path: Path):
+    dense = {0: [2.0, 1.8, 1.7], 1: [2.0, 1.8, 1.72], 2: [2.0, 1.8, 1.71], 3: "crashed"}
+    sparse = {0: [1.9, 1.7, 1.6], 1: [1.9, 1.7, 1.62], 2: "diverged", 3: None}
+    text = summary(tmp_path, Study(DENSE, dense, is_twin=True), Study(SPARSE, sparse))
+    assert "nats better than its dense twin after 2.40M tokens where it did not diverge" in text
+    assert (
+        "(95% interval over 2 of 4 seeds: 1 sparse run diverged, 1 sparse run failed or is missing, 1 dense run failed "
+        "or is missing)" in text
+    )
+    alone = summary(tmp_path / "1", Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, {0: HALFWAY[0], 1: "diverged"}))
+    assert "(1 of 2 seeds, so the noise is unknown: 1 sparse run diverged)" in alone
+
+
+def test_a_dense_twin_that_diverged_demotes_its_pairs(tmp_path: Path):
+    small, large = make_spec(size="xs"), make_spec(size="xs", num_experts=4)
+    much = {seed: [nll - 0.3 for nll in nlls] for seed, nlls in ALIKE.items()}
+    text = summary(
+        tmp_path,
+        Study(small, {0: ALIKE[0], 1: "diverged"}, is_twin=True),
+        Study(large, much),
+        Study(DENSE, ALIKE, is_twin=True),
+        Study(SPARSE, HALFWAY),
+    )
+    assert "(xxs, 4 experts, capacity factor 2) is 0.070" in text
+    assert text.endswith("there are some of xs, dense (1 of 2).")
+
+
+def test_nothing_is_left_of_the_sparse_runs(tmp_path: Path):
+    text = summary(tmp_path, Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, {0: "diverged", 1: "diverged"}))
+    assert text.startswith("No sparse configuration shares a seed that went well with its dense twin")
+    assert text.endswith("there are some of 4 experts, capacity factor 2 (2 of 2).")
 
 
 def test_one_seed(tmp_path: Path):

@@ -46,6 +46,42 @@ def test_a_sweep_without_a_usable_run_says_why_and_what_to_run(tmp_path: Path):
     assert str(folder.log_path(DENSE.run_id)) in message
 
 
+def test_a_sweep_that_diverged_throughout_is_not_sent_to_run_again(tmp_path: Path):
+    """A run that diverged is a result: the command would have nothing to do."""
+    write_study(tmp_path, [Study(DENSE, {0: "diverged", 1: "diverged"})])
+    with pytest.raises(NothingToReportError) as caught:
+        build_report(tmp_path)
+    message = str(caught.value)
+    assert message.startswith("Sweep capacity: all of its 2 runs diverged, and would do so again.")
+    assert "Change experiments/capacity.yaml" in message
+    assert COMMAND not in message
+    write_study(tmp_path / "mixed", [Study(DENSE, {0: "diverged", 1: "oom"})])
+    with pytest.raises(NothingToReportError, match="all of its 2 runs diverged or ran out of memory"):
+        build_report(tmp_path / "mixed")
+    write_study(tmp_path / "open", [Study(DENSE, {0: "diverged", 1: "killed"})])
+    with pytest.raises(NothingToReportError, match=f"none of its 2 runs went well. Run `{COMMAND}`"):
+        build_report(tmp_path / "open")
+
+
+def test_a_file_is_no_folder_of_results(tmp_path: Path):
+    path = tmp_path / "runs.parquet"
+    path.touch()
+    with pytest.raises(ResultsFolderError, match="is a file; a report is of a folder") as caught:
+        build_report(path)
+    assert "--results" not in str(caught.value)
+
+
+def test_the_notes_tell_how_sure_the_step_times_are(tmp_path: Path):
+    """The quartiles of a made-up timing lie 2% from its median; here one does 5%."""
+    spread = {"step_time_q25_s": 0.019, "step_time_q75_s": 0.0205}
+    write_study(tmp_path, [Study(DENSE, NLLS, is_twin=True), Study(SPARSE, NLLS, timing_columns=spread)])
+    notes = build_report(tmp_path).sweeps[0].notes
+    assert any("the middle half of which lies within 5.00% of it" in note for note in notes)
+    assert any("the noise of the step times themselves is not in it" in note for note in notes)
+    assert not any("alone" in note for note in notes)
+    assert any("Peak memory is the largest of the seeds." in note for note in notes)
+
+
 def test_an_unusable_sweep_beside_a_usable_one_is_named(tmp_path: Path):
     write_study(tmp_path, studies(), name="good")
     write_study(tmp_path, [Study(DENSE, {0: None})], name="bad")

@@ -5,7 +5,7 @@ import pytest
 from factories import Study, make_runs, make_spec, with_seed, write_study
 
 from switchbench.report import SweepReport, Table, build_report
-from switchbench.report.elements import Cell, Column, Row, place_footnotes
+from switchbench.report.elements import Cell, place_footnotes
 from switchbench.store import write_run
 from switchbench.store.frames import load_runs, load_timings
 
@@ -277,44 +277,3 @@ def test_failed_runs_are_left_out_of_means_and_counted(tmp_path: Path):
     assert [(problem.status, problem.seed) for problem in sweep.problems] == [
         ("killed", 1), ("diverged", 0), ("diverged", 1),
     ]  # fmt: skip
-
-
-# Where footnotes stand
-
-
-def small_table(*columns: list[tuple[str, ...] | None]) -> Table:
-    """A table of the given caveats by column; None is an empty cell."""
-    rows = zip(*columns, strict=True)
-    return Table(
-        key="t",
-        title="T",
-        columns=tuple(Column(key=f"c{i}", header=f"c{i}") for i in range(len(columns))),
-        rows=tuple(
-            Row(
-                config_id="x",
-                cells=tuple(
-                    Cell(text="–") if codes is None else Cell(text="1", value=1.0, caveats=codes) for codes in row
-                ),
-            )
-            for row in rows
-        ),
-    )
-
-
-def test_a_footnote_that_all_filled_cells_share_moves_to_the_header():
-    placed = place_footnotes(
-        small_table(
-            [None, ("CPU_TIMING",), ("SINGLE_SEED", "CPU_TIMING")],
-            [("SINGLE_SEED",), (), ()],
-            [None, None, ("REPEATED_DATA",)],
-        )
-    )
-    assert placed.headers == ("a", "", "")
-    assert placed.cells == (("", "b", ""), ("", "", ""), ("b", "", "c"))
-    assert [sentence.split()[0] for sentence in placed.sentences.values()] == ["Timed", "One", "More"]
-    assert list(placed.sentences) == ["a", "b", "c"]
-
-
-def test_a_table_without_doubts_has_no_footnotes():
-    placed = place_footnotes(small_table([(), ()], [None, ()]))
-    assert (placed.headers, placed.cells, placed.sentences) == (("", ""), (("", ""), ("", "")), {})

@@ -92,6 +92,13 @@ def test_failed_runs_and_the_command_to_complete_the_sweep(report: Report):
     assert "Of 11 runs 1 is missing and 1 failed. To complete the sweep:\n  switchbench sweep" in drawn
 
 
+def test_a_run_that_is_not_tried_again_needs_no_command(tmp_path: Path):
+    write_study(tmp_path, [Study(DENSE, {0: [2.0, 1.8, 1.7], 1: "oom"})])
+    drawn = draw(build_report(tmp_path), width=80)
+    assert "Of 2 runs 1 failed.\n" in drawn
+    assert "switchbench sweep" not in drawn
+
+
 def test_colors_are_left_out_where_they_are_not_wanted(report: Report, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[1m" in draw(report, width=120, force_terminal=True, color_system="standard")
