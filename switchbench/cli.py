@@ -1,9 +1,11 @@
 """The command line: parse, call, print. Answers go to stdout; progress, warnings and errors to stderr.
 
 Exit codes: 0 done (also: nothing to do), 1 internal error, 2 bad usage or configuration, 3 the sweep ended with failed
-runs, 4 nothing usable to report, 130 interrupted. Everything heavy is imported inside the commands.
+runs, 4 nothing usable to report, 130 interrupted, 141 whoever read the output went away. Everything heavy is imported
+inside the commands.
 """
 
+import io
 import json
 import os
 import shlex
@@ -21,6 +23,7 @@ from switchbench.errors import SweepFileError, SwitchbenchError
 EXIT_INTERNAL_ERROR = 1
 EXIT_FAILED_RUNS = 3
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 DEFAULT_RESULTS = Path("results")
 PIPE_COLUMNS = 160
 
@@ -37,12 +40,33 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; every error of ours ends in a plain message and its exit code."""
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a letter that it lacks is no reason to fail
+    try:
+        code = _run_app()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = EXIT_BROKEN_PIPE
+    if code == EXIT_BROKEN_PIPE:
+        # The interpreter flushes once more at its end, and would complain.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+    sys.exit(code)
+
+
+def _run_app() -> int | str | None:
+    """Run the command; give its exit code."""
     try:
         app()
+    except SystemExit as ended:
+        # Typer and rich end the program with 1 when whoever read the output, such as `head`, has enough.
+        return EXIT_BROKEN_PIPE if isinstance(ended.__context__, BrokenPipeError) else ended.code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     except SwitchbenchError as error:
         # The problems of a sweep file start with file:line:column, which editors and terminals find if it stands first.
         print(error if isinstance(error, SweepFileError) else f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except Exception as error:
         traceback.print_exc()
         print(
@@ -50,7 +74,8 @@ def main() -> None:
             f"{__version__}: please report it with these lines.",
             file=sys.stderr,
         )
-        sys.exit(EXIT_INTERNAL_ERROR)
+        return EXIT_INTERNAL_ERROR
+    return 0
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -129,11 +154,11 @@ def sweep(
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _print_lines(failure_lines(outcome), file=sys.stderr)
     if as_json:
-        _print_json(summary_json(plan, outcome=outcome))
+        _print_json(summary_json(outcome))
     else:
         report = ["switchbench", "report", *([] if results == DEFAULT_RESULTS else [str(results)])]
         _print_lines(
-            closing_lines(plan, outcome=outcome, report_command=shlex.join([*report, "--sweep", expanded.name])),
+            closing_lines(outcome, report_command=shlex.join([*report, "--sweep", expanded.name])),
             file=sys.stdout,
         )
     if outcome.failed:
@@ -278,7 +303,7 @@ def cost(
 
 
 def _print_json(content: dict[str, Any]) -> None:
-    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(content, indent=2, allow_nan=False))
 
 
 def _print_lines(lines: list[str], *, file: TextIO) -> None:

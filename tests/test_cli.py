@@ -1,10 +1,12 @@
 import dataclasses
 import itertools
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import pytest
 
 from switchbench import __version__, cli
 from switchbench.launch import local, plan
+from switchbench.launch.locks import Lock
 from switchbench.store import SweepFolder, read_runs, read_statuses, read_timings
 from tests.launch.conftest import FUNCTIONS
 from tests.launch.text import write_sweep
@@ -36,12 +39,16 @@ Command = Callable[..., Answer]
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a sweep file, which is where commands run; the workers are stand-ins."""
     write_sweep(tmp_path / "small.yaml", corpus=tmp_path / "corpus")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWITCHBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(local.run_plan.__kwdefaults__, "functions", FUNCTIONS)
+    # The machine's locks as well, so that nothing else on this machine makes a test wait.
+    temporary = tmp_path_factory.mktemp("tmp")
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("TMPDIR", str(temporary))
     return tmp_path
 
 
@@ -103,6 +110,17 @@ def test_the_plan_as_json_is_alone_on_stdout(command: Command) -> None:
     expected = {"run_id", "settings", "action", "reason", "params_total", "params_active"}
     assert expected | {"useful_train_flops", "executed_train_flops"} <= set(content["cells"][0])
     assert content["totals"]["cells"] == 3
+
+
+def test_json_is_ascii_and_text_gives_way_where_letters_are_lacking(place: Path) -> None:
+    (place / "größe.yaml").write_text((place / "small.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    words = [sys.executable, "-m", "switchbench", "sweep", "größe.yaml", "--dry-run", "--results", "Ergebnisse ä"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for more in ([], ["--json"]):
+        ended = subprocess.run([*words, *more], capture_output=True, env=environment, timeout=60)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert ended.stdout.isascii()
+    assert json.loads(ended.stdout)["results"] == "Ergebnisse ä/small"
 
 
 @pytest.mark.parametrize("columns", ["40", "120"])
@@ -219,6 +237,7 @@ def test_a_corrupt_result_is_named_in_one_line_and_made_anew(command: Command, p
     warnings = [line for line in answer.err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     assert str(path.relative_to(place)) in warnings[0]
+    assert "elete it" not in warnings[0]  # what for: it is made anew
     assert answer.out.startswith("1 run started, 0 failed")
 
 
@@ -231,6 +250,53 @@ def test_a_fault_of_ours_shows_where(command: Command, monkeypatch: pytest.Monke
     assert answer.code == 1
     assert "ZeroDivisionError: on purpose" in answer.err
     assert "internal error: ZeroDivisionError" in answer.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "words", [("sweep", "small.yaml", "--dry-run"), ("sweep", "small.yaml", "--dry-run", "--json")]
+)
+def test_a_reader_that_goes_away_ends_it_quietly(place: Path, words: tuple[str, ...]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "switchbench", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141
+
+
+@pytest.mark.parametrize("module", ["typer", "switchbench.launch.local", "switchbench.data.corpora"])
+def test_ctrl_c_during_the_imports_leaves_no_traceback(place: Path, module: str) -> None:
+    script = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *rest):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.argv = ['switchbench', 'sweep', 'small.yaml']\n"
+        "from switchbench.__main__ import main\n"
+        "main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_a_second_command_on_a_sweep_is_refused(command: Command, place: Path) -> None:
+    command("sweep", "small.yaml", "sweep.seeds=[0]")
+    folder = SweepFolder(place / "results" / "small")
+    before = folder.manifest_path.read_bytes()
+    lock = Lock(folder.lock_path)
+    assert lock.try_acquire()
+    folder.lock_path.write_text("pid 4711\n", encoding="ascii")
+    answer = command("sweep", "small.yaml", "sweep.seeds=[0, 1]")
+    lock.release()
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == (
+        "error: another command is running this sweep (pid 4711); wait for it, or look at results/small/logs for what "
+        "its runs print. Nothing was started.\n"
+    )
+    assert folder.manifest_path.read_bytes() == before
 
 
 def test_a_python_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,8 +29,8 @@ from switchbench.units import count, duration
 
 HEARTBEAT_S = 60.0
 """Without a terminal: longest time without a line."""
-WIDE = 90
-"""Columns from which on a row has a bar and a rate."""
+WIDE, MEDIUM = 90, 60
+"""Columns from which on a run's row has a bar and a rate, or a short bar alone."""
 
 
 @contextmanager
@@ -175,13 +175,14 @@ def _add_run(table: Table, run: RunningRun, *, width: int) -> None:
     label = Text(run.cell.label, overflow="ellipsis", no_wrap=True)
     percent = f"{run.fraction:4.0%}"
     nll = "" if run.nll is None else f"nll {run.nll:.3f}"
+    bar = ProgressBar(total=1.0, completed=run.fraction, width=20 if width >= WIDE else 10)
     if width < WIDE:
-        table.add_row(label, Text(percent, no_wrap=True), Text(nll, no_wrap=True))
+        table.add_row(label, *([bar] if width >= MEDIUM else []), Text(percent, no_wrap=True), Text(nll, no_wrap=True))
         return
     rate = "" if run.tokens_per_second is None else f"{count(run.tokens_per_second)} tok/s"
     left = "" if run.seconds_left is None else _left(run.seconds_left)
     columns = [Text(text, no_wrap=True) for text in (percent, f"{nll:>9}", f"{rate:>12}", f"{left:>16}")]
-    table.add_row(label, ProgressBar(total=1.0, completed=run.fraction, width=20), *columns)
+    table.add_row(label, bar, *columns)
 
 
 def _row(text: str, *, fraction: float | None, width: int) -> RenderableType:

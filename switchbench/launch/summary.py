@@ -80,14 +80,14 @@ def failure_lines(outcome: Outcome) -> list[str]:
     return lines
 
 
-def closing_lines(plan: Plan, *, outcome: Outcome, report_command: str) -> list[str]:
+def closing_lines(outcome: Outcome, *, report_command: str) -> list[str]:
     """Say what was done, where the results are, and how to see them.
 
     Args:
-        plan: The plan as it was before.
         outcome: What the command did.
         report_command: The command that draws the tables.
     """
+    plan = outcome.plan
     if plan.is_done:
         done = f"Nothing to do: {_count(len(plan.cells), 'run')} done before."
     else:
@@ -109,13 +109,13 @@ def interrupted_lines(plan: Plan) -> list[str]:
     ]
 
 
-def summary_json(plan: Plan, *, outcome: Outcome) -> dict[str, Any]:
+def summary_json(outcome: Outcome) -> dict[str, Any]:
     """Give how a sweep stands after a command as one JSON object.
 
     Args:
-        plan: The plan as it was before.
         outcome: What the command did.
     """
+    plan = outcome.plan
     ends = {end.cell.spec.run_id: end for end in outcome.ended}
     runs = []
     for cell in plan.cells:

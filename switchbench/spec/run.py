@@ -133,8 +133,9 @@ class TrainSpec(Spec):
     def _check_annealed_points_differ(self) -> Self:
         ends = [point.end_step for point in self.anneal_points]
         if len(set(ends)) < len(ends):
+            steps = f"{self.num_steps} {'step' if self.num_steps == 1 else 'steps'}"
             raise ValueError(
-                f"tokens {self.tokens} are only {self.num_steps} steps of batch_tokens {self.batch_tokens}: "
+                f"tokens {self.tokens} are only {steps} of batch_tokens {self.batch_tokens}: "
                 f"too few to tell the annealed points {list(self.anneal_at)} apart"
             )
         return self

@@ -167,6 +167,16 @@ def test_a_run_shows_settings_share_and_quality(plan_of: PlanOf) -> None:
     assert "50%" in screen(events, width=40)[0]
 
 
+@pytest.mark.parametrize(("width", "bar"), [(120, 20), (90, 20), (89, 10), (80, 10), (60, 10), (59, 0)])
+def test_a_run_has_a_bar_where_there_is_room(plan_of: PlanOf, width: int, bar: int) -> None:
+    cells = plan_of(seeds=[0]).cells
+    events = [started(cells), RunStarted(cell=cells[0]), progressed(cells[0], share=0.5, nll=2.25)]
+    run = screen(events, width=width)[0]
+    assert run.count("━") == bar // 2  # without colors, what is left to do is blank
+    assert "2 experts, seed 0" in run
+    assert "50%" in run
+
+
 def test_more_runs_than_lines(plan_of: PlanOf) -> None:
     cells = plan_of(seeds=list(range(10))).cells
     lines = screen([started(cells), *(RunStarted(cell=cell) for cell in cells)], width=80, height=12)

@@ -199,7 +199,7 @@ WRONG_TOGETHER = [
     ),
     (
         HEAD + "base: {train: {tokens: §4096}}\n",
-        ["train: tokens 4096 are only 1 steps of batch_tokens 4096: too few to tell the annealed points"],
+        ["train: tokens 4096 are only 1 step of batch_tokens 4096: too few to tell the annealed points"],
     ),
     (
         HEAD + "base: {train: {tokens: 4e3}}\nsweep: {grid: {train.tokens: [1e5, §5e3]}}\n",
