@@ -1,6 +1,7 @@
 """The benchmarks measure the same work, answer in one form, and say what was measured. No claim about speed."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -19,7 +20,7 @@ from switchbench.launch.forkserver import DEFAULT_ENVIRONMENT
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "switchbench", "bench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "160"})
 
 
 def test_layer_answers_with_one_object_measured_under_our_allocator() -> None:

@@ -33,9 +33,10 @@ class DenseFFN(nn.Module):
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Transform every token."""
-        hidden_TF = x_TD @ self.w_in
-        gate_TF = None if self.w_gate is None else x_TD @ self.w_gate
-        return activate(hidden_TF, gate_TF, activation=self.activation) @ self.w_out
+        dtype = x_TD.dtype
+        hidden_TF = x_TD @ self.w_in.to(dtype)
+        gate_TF = None if self.w_gate is None else x_TD @ self.w_gate.to(dtype)
+        return activate(hidden_TF, gate_TF, activation=self.activation) @ self.w_out.to(dtype)
 
 
 class SwitchFFN(nn.Module):
@@ -96,9 +97,9 @@ class SwitchFFN(nn.Module):
             x_TD, token_T=token_T, group_tokens=group_tokens, capacity_factor=capacity_factor, noise=noise
         )
         experts = Experts(
-            w_in_EDF=self.w_in,
-            w_gate_EDF=self.w_gate,
-            w_out_EFD=self.w_out,
+            w_in_EDF=self.w_in.to(x_TD.dtype),
+            w_gate_EDF=None if self.w_gate is None else self.w_gate.to(x_TD.dtype),
+            w_out_EFD=self.w_out.to(x_TD.dtype),
             activation=self.spec.activation,
             dropout=self.spec.expert_dropout,
             noise=noise,

@@ -14,7 +14,7 @@ from switchbench.model.attention import Attention, rotation
 from switchbench.model.ffn import DenseFFN, SwitchFFN
 from switchbench.model.norm import rms_norm
 from switchbench.model.router import Routing
-from switchbench.spec import Dispatch, ModelSpec, RunSpec, SparseFFNSpec
+from switchbench.spec import Dispatch, ModelSpec, Precision, RunSpec, SparseFFNSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,13 @@ class Block(nn.Module):
         capacity_factor: float | None,
         group_tokens: int,
         noise: torch.Generator | None,
+        dtype: torch.dtype | None,
     ) -> tuple[Tensor, Routing | None]:
-        """Transform the residual stream; the arguments are those of ``Transformer.forward``."""
+        """Transform the residual stream, in ``dtype`` between norm and sum; the rest as in ``Transformer.forward``."""
         routing = None
-        normed_BSD = rms_norm(x_BSD, self.attention_norm_scale)
+        normed_BSD = rms_norm(x_BSD, self.attention_norm_scale, dtype=dtype)
         x_BSD = x_BSD + self.attention(normed_BSD, rotation_SP)
-        normed_TD = rms_norm(x_BSD, self.ffn_norm_scale).flatten(0, 1)
+        normed_TD = rms_norm(x_BSD, self.ffn_norm_scale, dtype=dtype).flatten(0, 1)
         if isinstance(self.ffn, SwitchFFN):
             y_TD, routing = self.ffn(
                 normed_TD,
@@ -87,11 +88,20 @@ class Transformer(nn.Module):
         spec: The model.
         vocab_size: Vocabulary, V.
         dispatch: How experts are computed.
+        precision: Of matmuls, attention and experts. Weights, the residual stream, norms, routers and logits stay as
+            wide as the weights are, and so do all gradients of weights.
     """
 
-    def __init__(self, spec: ModelSpec, *, vocab_size: int, dispatch: Dispatch = "auto") -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        vocab_size: int,
+        dispatch: Dispatch = "auto",
+        precision: Precision = "float32",
+    ) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.precision = spec, precision
         self.embedding = nn.Parameter(torch.empty(vocab_size, spec.d_model))
         sparse_layers = spec.sparse_layers
         self.blocks = nn.ModuleList(
@@ -118,6 +128,7 @@ class Transformer(nn.Module):
             noise: Source of router jitter and expert dropout; None: neither (evaluation).
         """
         group_tokens = group_tokens or token_BS.numel()
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else None
         rotation_SP = rotation(token_BS.shape[1], d_head=self.spec.d_head, device=token_BS.device)
         x_BSD = F.embedding(token_BS, self.embedding) * self.spec.d_model**0.5
         routings = []
@@ -129,11 +140,13 @@ class Transformer(nn.Module):
                 capacity_factor=capacity_factor,
                 group_tokens=group_tokens,
                 noise=noise,
+                dtype=dtype,
             )
             if routing is not None:
                 routings.append(routing)
-        x_BSD = rms_norm(x_BSD, self.final_norm_scale)
-        logits_BSV = x_BSD @ (self.embedding.T if self.output is None else self.output)
+        x_BSD = rms_norm(x_BSD, self.final_norm_scale, dtype=dtype)
+        w_output_DV = self.embedding.T if self.output is None else self.output
+        logits_BSV = (x_BSD @ w_output_DV.to(x_BSD.dtype)).to(self.embedding.dtype)
         return ModelOutput(logits_BSV=logits_BSV, routings=tuple(routings))
 
     def update_choice_biases(self, routings: tuple[Routing, ...]) -> None:
@@ -156,7 +169,7 @@ def build_model(spec: RunSpec, *, dispatch: Dispatch = "auto") -> Transformer:
         spec: The run; its seed decides the weights.
         dispatch: How experts are computed.
     """
-    model = Transformer(spec.model, vocab_size=spec.vocab_size, dispatch=dispatch)
+    model = Transformer(spec.model, vocab_size=spec.vocab_size, dispatch=dispatch, precision=spec.train.precision)
     initialize(model, seed=spec.seed)
     return model
 

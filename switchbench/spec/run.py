@@ -14,6 +14,8 @@ from switchbench.spec.ffn import SparseFFNSpec
 from switchbench.spec.fields import Float, Int, Spec
 from switchbench.spec.model import ModelSpec
 
+Precision = Literal["float32", "bfloat16"]
+
 SCHEMA = 1
 """Version of the specification; raised when the meaning or the default of a field changes."""
 
@@ -78,6 +80,9 @@ class TrainSpec(Spec):
     adam_epsilon: Float = Field(1e-8, gt=0, description="AdamW's ε.")
     weight_decay: Float = Field(0.1, ge=0, description="Decoupled weight decay, on matrices only.")
     gradient_clip: Float = Field(1.0, gt=0, description="Largest global gradient norm.")
+    precision: Precision = Field(
+        "float32", description="Of matmuls, attention and experts; router, norms, loss and weights stay in float32."
+    )
     eval_points: Int = Field(10, ge=1, description="Evaluations along the tokens, beside those at annealed points.")
     eval_tokens: Int | None = Field(
         None,

@@ -28,7 +28,7 @@ def provenance(spec: RunSpec, facts: MachineFacts, *, execution: ExecutionSpec) 
         **machine_provenance(facts),
         "started_at": now(),
         "threads": execution.threads,
-        "precision": "float32",
+        "precision": spec.train.precision,
         "dispatch": dispatch_backend(spec, execution.dispatch, device=torch.device(facts.device)),
     }
 
@@ -67,7 +67,11 @@ def dispatch_backend(spec: RunSpec, choice: Dispatch, *, device: torch.device) -
     if not isinstance(spec.model.ffn, SparseFFNSpec):
         return None
     return choose_backend(
-        choice, device=device, dtype=torch.float32, d_model=spec.model.d_model, d_ff=spec.model.ffn.d_ff
+        choice,
+        device=device,
+        dtype=getattr(torch, spec.train.precision),
+        d_model=spec.model.d_model,
+        d_ff=spec.model.ffn.d_ff,
     )
 
 
