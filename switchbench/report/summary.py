@@ -7,6 +7,11 @@ from switchbench.caveats import Caveat
 from switchbench.compare import Comparison, Configuration, Pair
 from switchbench.report.aggregates import aggregate, describe, example_row, ratio_text
 
+_DOUBTS_OF_TIME = {
+    Caveat.BUSY_MACHINE, Caveat.TIMED_APART, Caveat.UNTRAINED_TIMING, Caveat.MIXED_CODE, Caveat.MIXED_EXECUTION,
+}  # fmt: skip
+"""Reasons to distrust the ratio of step times itself."""
+
 
 def summarize_sweep(configurations: Sequence[Configuration], *, pairs: Sequence[Pair]) -> str:
     """Say how the best sparse configuration fares against its dense twin, honest where it loses or nothing is resolved.
@@ -87,14 +92,14 @@ def _diverged_others(pairs: Sequence[Pair], *, told: Sequence[Configuration], am
     """Name the other configurations with runs that diverged: they must not drop out of sight."""
     known = {side.config_id for side in told}
     others = {
-        side.config_id: f"{describe(side, among=among)} ({len(side.diverged)} of {len(side.run_ids)})"
+        side.config_id: f"{len(side.diverged)} of {len(side.run_ids)} runs ({describe(side, among=among)})"
         for pair in pairs
         for side in (pair.sparse, pair.dense)
         if side.diverged and side.config_id not in known
     }
     if not others:
         return ""
-    return f" Diverged runs count as the worst; there are some of {'; of '.join(others.values())}."
+    return f" {', '.join(others.values())} diverged, which counts as the worst."
 
 
 def _speed(pair: Pair) -> str:
@@ -116,6 +121,7 @@ def _speed(pair: Pair) -> str:
     if time.value is None:
         return f"{sentence}, its time is not known for want of step times"
     where = " on this CPU" if Caveat.CPU_TIMING in time.caveats else ""
+    where += " (in doubt: see the footnotes)" if _DOUBTS_OF_TIME.intersection(time.caveats) else ""
     if _is_undecided(time):
         return f"{sentence}, and is no faster or slower{where} as far as this sweep can tell ({_ratio(time)})"
     if time.value >= 1:

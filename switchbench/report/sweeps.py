@@ -162,9 +162,11 @@ def _unusable(report: SweepReport) -> str:
     if report.has_open_runs:
         lines = [f"none of its {counts.cells} runs went well. Run `{report.command}`"]
     else:
-        ends = "diverged" if counts.diverged == counts.cells else "diverged or ran out of memory"
+        ways = {"diverged": counts.diverged, "ran out of memory": counts.failed}
+        ends = " or ".join(way for way, number in ways.items() if number)
+        remedy = "a smaller model or batch" if counts.failed else "a lower learning rate"
         runs = "its only run" if counts.cells == 1 else f"all of its {counts.cells} runs"
-        lines = [f"{runs} {ends}, and would do so again. Change {report.file}: a lower learning rate may help"]
+        lines = [f"{runs} {ends}, and would do so again. Change {report.file}: {remedy} may help"]
     for problem in report.problems:
         reason = problem.reason.splitlines()[0]
         lines.append(f"  {problem.label}, seed {problem.seed}: {problem.status}: {reason} (log: {problem.log_path})")

@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from factories import Study, make_spec, write_study
@@ -98,9 +99,7 @@ def test_lucky_seeds_of_a_configuration_that_diverged_are_not_the_best(tmp_path:
     text = summary(tmp_path, Study(DENSE, four, is_twin=True), Study(LARGE, lucky), Study(SPARSE, good))
     assert "the best sparse configuration (4 experts, capacity factor 2) is 0.050" in text
     assert "(95% interval over 4 seeds)" in text
-    assert text.endswith(
-        "Diverged runs count as the worst; there are some of 16 experts, capacity factor 1.25 (3 of 4)."
-    )
+    assert text.endswith(" 3 of 4 runs (16 experts, capacity factor 1.25) diverged, which counts as the worst.")
 
 
 def test_a_configuration_that_diverged_does_not_win_by_the_others_losing(tmp_path: Path):
@@ -108,7 +107,7 @@ def test_a_configuration_that_diverged_does_not_win_by_the_others_losing(tmp_pat
     worse = {seed: [nll + 0.1 for nll in nlls] for seed, nlls in ALIKE.items()}
     text = summary(tmp_path, Study(DENSE, ALIKE, is_twin=True), Study(LARGE, lucky), Study(SPARSE, worse))
     assert "no sparse configuration is better" in text
-    assert "16 experts, capacity factor 1.25 (1 of 2)" in text
+    assert text.endswith(" 1 of 2 runs (16 experts, capacity factor 1.25) diverged, which counts as the worst.")
 
 
 def test_the_headline_counts_what_is_not_in_it(tmp_path: Path):
@@ -135,19 +134,25 @@ def test_a_dense_twin_that_diverged_demotes_its_pairs(tmp_path: Path):
         Study(SPARSE, HALFWAY),
     )
     assert "(xxs, 4 experts, capacity factor 2) is 0.070" in text
-    assert text.endswith("there are some of xs, dense (1 of 2).")
+    assert text.endswith(" 1 of 2 runs (xs, dense) diverged, which counts as the worst.")
 
 
 def test_nothing_is_left_of_the_sparse_runs(tmp_path: Path):
     text = summary(tmp_path, Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, {0: "diverged", 1: "diverged"}))
     assert text.startswith("No sparse configuration shares a seed that went well with its dense twin")
-    assert text.endswith("there are some of 4 experts, capacity factor 2 (2 of 2).")
+    assert text.endswith(" 2 of 2 runs (4 experts, capacity factor 2) diverged, which counts as the worst.")
 
 
 def test_one_seed(tmp_path: Path):
     text = summary(tmp_path, Study(DENSE, {0: ALIKE[0]}, is_twin=True), Study(SPARSE, {0: HALFWAY[0]}))
     assert "is 0.070 nats better" in text
     assert "(one seed, so the noise is unknown)" in text
+
+
+@pytest.mark.parametrize("doubt", [{"cpu_share": 0.5}, {"timed_at": "2026-02-01T00:00:00+00:00"}])
+def test_a_time_in_doubt_says_so(tmp_path: Path, doubt: dict[str, Any]):
+    text = summary(tmp_path, Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, HALFWAY, timing_columns=doubt))
+    assert text.endswith(" and 2.00x [2.00, 2.00] less time on this CPU (in doubt: see the footnotes).")
 
 
 def test_a_bound(tmp_path: Path):

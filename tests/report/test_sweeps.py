@@ -58,6 +58,9 @@ def test_a_sweep_that_diverged_throughout_is_not_sent_to_run_again(tmp_path: Pat
     write_study(tmp_path / "mixed", [Study(DENSE, {0: "diverged", 1: "oom"})])
     with pytest.raises(NothingToReportError, match="all of its 2 runs diverged or ran out of memory"):
         build_report(tmp_path / "mixed")
+    write_study(tmp_path / "large", [Study(DENSE, {0: "oom"})])
+    with pytest.raises(NothingToReportError, match=r"its only run ran out of memory, .*: a smaller model or batch"):
+        build_report(tmp_path / "large")
     write_study(tmp_path / "open", [Study(DENSE, {0: "diverged", 1: "killed"})])
     with pytest.raises(NothingToReportError, match=f"none of its 2 runs went well. Run `{COMMAND}`"):
         build_report(tmp_path / "open")
