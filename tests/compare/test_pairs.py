@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import Study, make_configuration, make_pair, make_spec, write_study
+from factories import Study, make_spec, write_study
 from scipy import stats
 
 from switchbench.compare import MEASURES, Configuration, compare_pairs, gather_configurations
 from switchbench.record import TimingRecord
 from switchbench.store import read_manifest, read_runs, read_timings
+from tests.compare.made_up import make_configuration, make_pair
 
 DENSE, SPARSE = make_spec(), make_spec(num_experts=4, capacity_factor=2.0)
 

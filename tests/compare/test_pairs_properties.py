@@ -6,13 +6,14 @@ import statistics
 from dataclasses import replace
 
 import pytest
-from factories import Nlls, make_configuration, make_pair, make_spec
+from factories import make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from switchbench.compare import MEASURES, Configuration, Pair, compare_pairs
 from switchbench.record import RunRecord
+from tests.compare.made_up import Nlls, make_configuration, make_pair
 
 DENSE, SPARSE = make_spec(), make_spec(num_experts=4, capacity_factor=2.0)
 SIDES = {"dense": DENSE, "sparse": SPARSE}

@@ -2,7 +2,7 @@ import math
 from pathlib import Path
 
 import pytest
-from factories import Study, make_pair, make_spec, write_study
+from factories import Study, make_spec, write_study
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +11,7 @@ from switchbench.report import SweepReport, Table, build_report
 from switchbench.report.aggregates import ratio_text
 from switchbench.report.cells import REFERENCE, speedup_cell, spread_text
 from switchbench.report.elements import Cell, place_footnotes
+from tests.compare.made_up import make_pair
 
 DENSE, SPARSE = make_spec(), make_spec(num_experts=4, capacity_factor=2.0)
 GOOD = {0: [2.0, 1.8, 1.70], 1: [2.0, 1.8, 1.72]}
