@@ -346,9 +346,15 @@ def test_kill_minus_nine_on_a_real_worker(real_sweep: subprocess.Popen[str], pla
     rows = [row for row in read_runs(folder) if row.parent_run_id is None]
     assert sorted(row.status for row in rows) == ["killed", "ok", "ok"]
     assert all(row.nll is not None and row.allocator for row in rows if row.status == "ok")
+    # What the killed one could not tell is known all the same.
+    for name in ("machine", "machine_id", "device", "device_name", "threads", "switchbench_version", "torch_version"):
+        assert len({getattr(row, name) for row in rows} - {None}) == 1, name
+        assert all(getattr(row, name) is not None for row in rows), name
+    assert all(row.started_at for row in rows)
+    assert len({row.commit for row in rows}) == 1
     timings = read_timings(folder)
     assert len(timings) == 2
-    assert all(timing.trained_weights for timing in timings)
+    assert all(timing.trained_weights and timing.cpu_share for timing in timings)
     assert "1 run failed" in err
     assert "3 runs started, 1 failed, 2 timed." in out
 

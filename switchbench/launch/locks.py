@@ -54,22 +54,21 @@ class Lock:
             OSError: the file cannot be made or locked.
         """
         if sys.platform == "win32":
-            if is_shared:
-                return True
             try:
-                self._exclusive.acquire(timeout=0)
+                if not is_shared:
+                    self._exclusive.acquire(timeout=0)
             except Timeout:
                 return False
-            return True
-        descriptor = _open(self.path)
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                return False
-            raise
-        self._descriptor = descriptor
+        else:
+            descriptor = _open(self.path)
+            try:
+                fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(descriptor)
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    return False
+                raise
+            self._descriptor = descriptor
         return True
 
     def release(self) -> None:
