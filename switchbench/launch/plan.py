@@ -146,8 +146,9 @@ def expand_sweep(path: Path | str, *, overrides: Sequence[str] = ()) -> Sweep:
 def make_plan(sweep: Sweep, *, folder: SweepFolder) -> Plan:
     """Compare a sweep with the results that are there, and decide for every run whether it is started.
 
-    Final results (``ok``, ``diverged``, ``oom``) are kept. Failures of the execution (``killed``, ``crashed``,
-    ``timeout``) are tried again: once per command, since what felled a run is often still there a second later.
+    Final results (``ok``, ``diverged``, ``oom``) are kept, and so are files that a newer version wrote. Failures of the
+    execution (``killed``, ``crashed``, ``timeout``) are tried again: once per command, since what felled a run is often
+    still there a second later.
 
     Args:
         sweep: The expanded sweep.
@@ -243,6 +244,8 @@ def describe_cell(cell: Cell) -> str:
 
 
 def _decide(status: str | None, *, broken: UnreadableFile | None) -> tuple[Action, str]:
+    if broken is not None and not broken.is_remade:
+        return "skip", broken.reason
     if broken is not None:
         return "run", "its curve cannot be read" if broken.path.parent.name == "steps" else "its result cannot be read"
     if status is None:

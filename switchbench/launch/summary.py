@@ -89,7 +89,7 @@ def closing_lines(outcome: Outcome, *, report_command: str) -> list[str]:
     """
     plan = outcome.plan
     if plan.is_done:
-        done = f"Nothing to do: {_count(len(plan.cells), 'run')} done before."
+        done = f"Nothing to do: {_count(sum(cell.status is not None for cell in plan.cells), 'run')} done before."
     else:
         done = f"{_count(len(outcome.ended), 'run')} started, {len(outcome.failed)} failed, {outcome.timed} timed."
     return [done, f"Results: {plan.folder.path}", f"Tables:  {report_command}"]

@@ -51,6 +51,8 @@ class UnreadableFile:
     """What is wrong with it."""
     remedy: str
     """What to do, or what will become of it; a sentence."""
+    is_remade: bool = True
+    """Whether the sweep's command puts another in its place; not if a newer version or another tool wrote it."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}. {self.remedy}"
@@ -240,7 +242,8 @@ def _identities(table: pa.Table, *, record: type[Record]) -> set[tuple[str, ...]
 
 
 def _described(path: Path, reason: _Unreadable, *, record: type[Record]) -> UnreadableFile:
-    return UnreadableFile(path=path, reason=str(reason), remedy=reason.remedy or _MAKE_ANEW[record])
+    remedy = reason.remedy or _MAKE_ANEW[record]
+    return UnreadableFile(path=path, reason=str(reason), remedy=remedy, is_remade=reason.remedy is None)
 
 
 def _warn_of(file: UnreadableFile) -> None:

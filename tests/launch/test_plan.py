@@ -3,13 +3,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from switchbench.cost import cost_of, count_train_flops
 from switchbench.launch.plan import Plan, describe_cell, make_plan, write_plan_manifest
-from switchbench.record import RunRecord
+from switchbench.record import RECORD_SCHEMA, RunRecord
 from switchbench.rows import describe_run
 from switchbench.store import read_manifest, write_run, write_timing
+from switchbench.store.schemas import SCHEMA_VERSION_KEY
 from switchbench.sweep import Cell
 from tests.factories import make_spec, make_timing
 
@@ -70,6 +72,19 @@ def test_a_result_without_its_curve_is_run_again(plan_of: PlanOf) -> None:
     again = make_plan(plan.sweep, folder=plan.folder)
     assert (again.cells[0].action, again.cells[0].reason) == ("run", "its curve cannot be read")
     assert [str(file) for file in again.unreadable] == [f"{path}: it is missing. {ANEW}, and draws the curve with it."]
+
+
+def test_what_a_newer_version_wrote_is_never_replaced(plan_of: PlanOf) -> None:
+    plan = plan_of(seeds=[0])
+    give_result(plan, 0, status="ok")
+    path = plan.folder.runs / f"{plan.cells[0].spec.run_id}.parquet"
+    metadata = {SCHEMA_VERSION_KEY: str(RECORD_SCHEMA + 1).encode()}
+    pq.write_table(pq.ParquetFile(path).read().replace_schema_metadata(metadata), path)
+    again = make_plan(plan.sweep, folder=plan.folder)
+    assert again.cells[0].action == "skip"
+    assert "schema version 2" in again.cells[0].reason
+    assert str(again.unreadable[0]).endswith("Upgrade switchbench to read it.")
+    assert [cell.action for cell in again.cells[1:]] == ["run", "run"]
 
 
 def test_a_corrupt_file_that_no_run_needs_is_named_as_such(plan_of: PlanOf) -> None:
