@@ -81,6 +81,13 @@ def smoke(session: nox.Session) -> None:
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """The layer and the step against transformers and st-moe-pytorch; prints one JSON object. For a quiet machine."""
+    session.install("-e", ".", *groups("peers"))
+    session.run("python", "-m", "tests.benchmarks.peers", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The README's commands and code, run as they stand there."""
     session.install("-e", ".", *groups("test"))
