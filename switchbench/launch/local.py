@@ -6,7 +6,7 @@ compare; among these the longest first, so that no long run is left over at the 
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
@@ -286,7 +286,13 @@ class _Scheduler:
             status, reason = describe_death(run.process.exitcode, log_path=run.log_path)
             row = failed_run(run.cell.spec, sweep=self._sweep, status=status, reason=reason)
             run.result = RunResult(runs=[row], steps=[])
-        rows = [self._with_provenance(row, started_at=run.started_at) for row in run.result.runs]
+        known = {
+            **self._machine.provenance,
+            "started_at": run.started_at,
+            "threads": self._threads,
+            "precision": run.cell.spec.train.precision,
+        }
+        rows = [_filled_in(row, known) for row in run.result.runs]
         end = next(row for row in rows if row.parent_run_id is None)
         if not write_run(self._folder, runs=rows, steps=run.result.steps, spec=run.cell.spec):
             self._on_event(Warned(text=f"{run.cell.label}: the result that was there is kept"))
@@ -305,10 +311,10 @@ class _Scheduler:
         self._on_event(event)
         return event
 
-    def _with_provenance(self, row: RunRecord, *, started_at: str) -> RunRecord:
-        """Fill in what the process of the run could not tell, because it died or failed early."""
-        known = {**self._machine.provenance, "started_at": started_at, "threads": self._threads}
-        return row.model_copy(update={name: value for name, value in known.items() if getattr(row, name) is None})
+
+def _filled_in(row: RunRecord, known: Mapping[str, object]) -> RunRecord:
+    """Fill in what the process of a run could not tell, because it died or failed early."""
+    return row.model_copy(update={name: value for name, value in known.items() if getattr(row, name) is None})
 
 
 def _prepare_corpora(plan: Plan, *, cache_root: Path | None, on_event: Listener) -> None:

@@ -98,7 +98,7 @@ def test_failed_runs_say_where_and_when(ended_badly: tuple[Plan, Outcome]) -> No
     assert len(failed) == 9
     for row in failed:
         assert (row.machine, row.machine_id, row.device, row.threads) == ("a box", MACHINE_ID, "cpu", 1)
-        assert row.commit == "4cae576"
+        assert (row.commit, row.precision) == ("4cae576", "float32")
         assert datetime.fromisoformat(row.started_at or "").tzinfo is not None
 
 
