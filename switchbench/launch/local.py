@@ -1,12 +1,8 @@
-"""Runs a plan on this machine: a process per run, on cores or a GPU of its own; a run that fails is a row, not the end.
-
-Order: the first seed of every configuration before any second seed, so that an interrupted sweep has something to
-compare; among these the longest first, so that no long run is left over at the end.
-"""
+"""Runs a plan on this machine: a process per run, on cores or a GPU of its own; a failed run is a row, not the end."""
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
@@ -28,7 +24,7 @@ from switchbench.launch.events import (
 from switchbench.launch.forkserver import PRELOAD, describe_death, end_processes, start_process, warm_server
 from switchbench.launch.locks import on_this_machine, only_command
 from switchbench.launch.messages import Machine, RunResult
-from switchbench.launch.plan import Plan, PlannedCell, make_plan, write_plan_manifest
+from switchbench.launch.plan import Plan, PlannedCell, in_starting_order, make_plan, write_plan_manifest
 from switchbench.launch.slots import Slot, claimed_cores, resolve_workers, share_out
 from switchbench.launch.timing_pass import time_untimed, weights_path
 from switchbench.record import FINAL_STATUSES, RunRecord
@@ -157,18 +153,6 @@ def run_plan(
                 function=functions.time,
             )
     return Outcome(plan=plan, ended=tuple(ended), timed=timed)
-
-
-def in_starting_order(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
-    """Order runs: first seeds before second ones, then the longest first; see the module's docstring."""
-    seen: dict[str, int] = {}
-    ranks = []
-    for cell in cells:
-        config_id = cell.spec.config_id
-        ranks.append(seen.get(config_id, 0))
-        seen[config_id] = seen.get(config_id, 0) + 1
-    order = sorted(range(len(cells)), key=lambda i: (ranks[i], -cells[i].cost.trained_flops.useful))
-    return [cells[i] for i in order]
 
 
 class _Scheduler:

@@ -179,6 +179,24 @@ def make_plan(sweep: Sweep, *, folder: SweepFolder) -> Plan:
     )
 
 
+def in_starting_order(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
+    """Order runs: first seeds before second ones, then the longest first.
+
+    So an interrupted sweep has something to compare, and no long run is left over at the end.
+
+    Args:
+        cells: The runs.
+    """
+    seen: dict[str, int] = {}
+    ranks = []
+    for cell in cells:
+        config_id = cell.spec.config_id
+        ranks.append(seen.get(config_id, 0))
+        seen[config_id] = seen.get(config_id, 0) + 1
+    order = sorted(range(len(cells)), key=lambda i: (ranks[i], -cells[i].cost.trained_flops.useful))
+    return [cells[i] for i in order]
+
+
 def write_plan_manifest(plan: Plan) -> None:
     """Write the manifest: the expanded cells with their roles, so that nothing else needs the sweep file again.
 

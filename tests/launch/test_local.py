@@ -21,8 +21,8 @@ from switchbench.launch.events import (
     TimingProgressed,
     Warned,
 )
-from switchbench.launch.local import Outcome, WorkerFunctions, in_starting_order, run_plan
-from switchbench.launch.plan import Plan, make_plan
+from switchbench.launch.local import Outcome, WorkerFunctions, run_plan
+from switchbench.launch.plan import Plan, in_starting_order, make_plan
 from switchbench.store import read_manifest, read_runs, read_statuses, timed_configs
 from tests.launch.conftest import FUNCTIONS
 from tests.launch.stand_ins import DIVERGES, KILLED, MACHINE_ID, RAISES, SILENT, WELL
