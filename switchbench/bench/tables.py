@@ -86,8 +86,8 @@ def _footnotes(answer: dict[str, Any]) -> list[str]:
     ]
     if answer["benchmark"] == "layer":
         lines.append(
-            "dense: the dense layer of equal FLOPs. floor: the experts' matmuls alone, on the same routing, into buffers "
-            "already there. Ratios are medians over rounds of the ratio within a round."
+            "dense: the dense layer of equal FLOPs. floor: the experts' matmuls alone, on the same routing, into "
+            "buffers already there. Ratios are medians over rounds of the ratio within a round."
         )
     else:
         lines.append("speed over dense: against the dense model in float32, median over rounds; above 1 is faster.")

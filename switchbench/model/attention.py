@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from switchbench.model.matmul import matmul
 from switchbench.model.norm import rms_norm
 
 ROTARY_BASE = 10_000.0
@@ -40,14 +41,14 @@ class Attention(nn.Module):
             rotation_SP: Rotation of each position and pair, from ``rotation``.
         """
         batch, positions, _ = x_BSD.shape
-        qkv_BS3HK = (x_BSD @ self.w_qkv.to(x_BSD.dtype)).view(batch, positions, 3, self.num_heads, self.d_head)
+        qkv_BS3HK = matmul(x_BSD, self.w_qkv.to(x_BSD.dtype)).view(batch, positions, 3, self.num_heads, self.d_head)
         query_BSHK, key_BSHK, value_BSHK = qkv_BS3HK.unbind(dim=2)
         query_BSHK = rotate(rms_norm(query_BSHK, self.query_scale), rotation_SP)
         key_BSHK = rotate(rms_norm(key_BSHK, self.key_scale), rotation_SP)
         mixed_BHSK = F.scaled_dot_product_attention(
             query_BSHK.transpose(1, 2), key_BSHK.transpose(1, 2), value_BSHK.transpose(1, 2), is_causal=True
         )
-        return mixed_BHSK.transpose(1, 2).flatten(2) @ self.w_out.to(x_BSD.dtype)
+        return matmul(mixed_BHSK.transpose(1, 2).flatten(2), self.w_out.to(x_BSD.dtype))
 
 
 def rotation(num_positions: int, *, d_head: int, device: torch.device) -> Tensor:
