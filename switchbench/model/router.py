@@ -83,7 +83,9 @@ def route(
         implementations that serve all first choices before any second one let later tokens push out earlier ones.
     """
     num_tokens, num_experts = router_logits_TE.shape
-    log_probs_TE = torch.log_softmax(router_logits_TE, dim=-1)
+    # Taken once for probabilities and z loss; log_softmax is slow on a CPU where there are few experts.
+    logsumexp_T1 = router_logits_TE.logsumexp(dim=-1, keepdim=True)
+    log_probs_TE = router_logits_TE - logsumexp_T1
     probs_TE = log_probs_TE.exp()
     capacity = _capacity(spec, group_tokens=group_tokens, capacity_factor=capacity_factor)
     match spec.router:
@@ -129,7 +131,7 @@ def route(
         num_kept=num_kept,
         num_slots=count_EG.numel() * capacity,
         aux_loss=_aux_loss(count_EG, mean_probs_GE),
-        z_loss=router_logits_TE.logsumexp(dim=-1).square().mean(),
+        z_loss=logsumexp_T1.square().mean(),
         mean_probs_E=mean_probs_GE.mean(dim=0).detach(),
         entropy=-(probs_TE * log_probs_TE).detach().sum(dim=-1).mean(),
         confidence=probs_TE.detach().amax(dim=-1).mean(),

@@ -12,7 +12,7 @@ from switchbench.model.norm import rms_norm
 from switchbench.model.router import Routing
 from switchbench.spec import ExecutionSpec
 from switchbench.train import train_run
-from switchbench.train.steps import start_training, take_step
+from switchbench.train.steps import mean_nll, start_training, take_step
 from tests.specs import sparse, tiny_run
 
 FFNS = [{"kind": "dense"}, sparse(), sparse(activation="swiglu", router="top_k", top_k=2, shared_experts=1)]
@@ -88,3 +88,14 @@ def test_norms_take_their_statistics_in_float32(dtype: torch.dtype) -> None:
 def test_precision_is_no_part_of_an_identity_that_leaves_it_at_its_default() -> None:
     assert tiny_run().run_id == tiny_run(train={"precision": "float32"}).run_id
     assert tiny_run().run_id != tiny_run(train={"precision": "bfloat16"}).run_id
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mean_nll_is_cross_entropy_in_value_and_gradient(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (5 * torch.randn(40, 7, generator=generator, dtype=dtype)).requires_grad_()
+    targets = torch.randint(0, 7, (40,), generator=generator)
+    got, expected = mean_nll(logits, targets), torch.nn.functional.cross_entropy(logits, targets)
+    assert torch.equal(got, expected)
+    (gradient,) = torch.autograd.grad(3 * got, logits)
+    torch.testing.assert_close(gradient, torch.autograd.grad(3 * expected, logits)[0])
