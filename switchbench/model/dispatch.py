@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from switchbench.errors import UsageError
 from switchbench.model.activation import activate, activate_backward_, activate_into
-from switchbench.model.matmul import is_large, multiply, multiply_into, steady_size
+from switchbench.model.matmul import multiply, multiply_into, prepares_shapes, steady_size
 from switchbench.model.router import Routing
 from switchbench.spec import Backend, Dispatch
 
@@ -48,10 +48,10 @@ class Experts:
 def choose_backend(choice: Dispatch, *, device: torch.device, dtype: torch.dtype, d_model: int, d_ff: int) -> Backend:
     """Choose how experts are computed.
 
-    ``auto`` takes the loop on a CPU: at d_model 32 to 512 and 8 to 128 experts it was the fastest of the three in every
-    case measured with ``switchbench bench layer``. On a GPU, where a loop waits for the loads and starts a kernel per
-    expert, it takes the grouped matmul in bfloat16 on Hopper and later, and the padded one elsewhere, after what is
-    published of their kernels: not measured.
+    ``auto`` takes the loop on a CPU: at d_model 64 to 512 and 8 to 128 experts it was the fastest of the three in every
+    case measured with ``switchbench bench layer``, or within 2% of it; at d_model 32 a tenth slower than the grouped
+    matmul. On a GPU, where a loop waits for the loads and starts a kernel per expert, it takes the grouped matmul in
+    bfloat16 on Hopper and later, and the padded one elsewhere, after what is published of their kernels: not measured.
 
     Args:
         choice: What was asked for.
@@ -141,7 +141,7 @@ def _steady(routing: Routing, gate_N: Tensor, x_TD: Tensor, *, d_ff: int) -> tup
     """
     loads: list[int] = routing.kept_per_expert_E.tolist()
     mean_load = routing.token_N.shape[0] // len(loads)
-    if len(loads) == 1 or not is_large(x_TD[:mean_load], d_ff):
+    if len(loads) == 1 or not prepares_shapes(x_TD[:mean_load], d_ff):
         return loads, routing.token_N, gate_N
     sizes = [steady_size(load) for load in loads]
     index_N = torch.arange(routing.token_N.shape[0], device=x_TD.device)

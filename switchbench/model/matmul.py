@@ -77,6 +77,16 @@ def is_large(a: Tensor, num_columns: int) -> bool:
     return 2 * a.numel() * num_columns >= MIN_FLOPS and _prefers_onednn(a)
 
 
+def prepares_shapes(a: Tensor, num_columns: int) -> bool:
+    """Whether a product of this matrix is one that code is prepared for: PyTorch's own in bfloat16 are, too.
+
+    Args:
+        a: First matrix.
+        num_columns: Columns of the second.
+    """
+    return (a.device.type == "cpu" and a.dtype == torch.bfloat16) or is_large(a, num_columns)
+
+
 def steady_size(size: int) -> int:
     """Round a size up to one of a few, so that sizes which vary from step to step are seldom new.
 
