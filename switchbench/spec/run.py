@@ -81,7 +81,8 @@ class TrainSpec(Spec):
     weight_decay: Float = Field(0.1, ge=0, description="Decoupled weight decay, on matrices only.")
     gradient_clip: Float = Field(1.0, gt=0, description="Largest global gradient norm.")
     precision: Precision = Field(
-        "float32", description="Of matmuls and experts, on GPUs of attention too; router, norms, loss and weights stay in float32."
+        "float32",
+        description="Of matmuls and experts, on GPUs of attention too; router, norms, loss and weights: float32.",
     )
     eval_points: Int = Field(10, ge=1, description="Evaluations along the tokens, beside those at annealed points.")
     eval_tokens: Int | None = Field(
