@@ -57,13 +57,6 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-def slow(session: nox.Session) -> None:
-    """Tests that take longer than CI allows."""
-    session.install("-e", ".", *groups("test"))
-    session.run("pytest", "-m", "slow", *session.posargs)
-
-
-@nox.session
 def smoke(session: nox.Session) -> None:
     """A tiny real sweep and report from the installed wheel, outside the checkout."""
     with tempfile.TemporaryDirectory() as folder:
