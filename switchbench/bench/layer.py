@@ -19,7 +19,6 @@ from switchbench.device import synchronizer
 from switchbench.errors import UsageError
 from switchbench.model.dispatch import choose_backend
 from switchbench.model.ffn import DenseFFN, SwitchFFN
-from switchbench.model.matmul import multiply_into
 from switchbench.spec import Backend, SparseFFNSpec
 
 FFN_RATIO = 4
@@ -135,13 +134,13 @@ def bare_matmuls(
 
     def multiply() -> None:
         for w_in, w_out, _, _, x, hidden, y, _, _, _ in experts:
-            multiply_into(x, w_in, out=hidden)
-            multiply_into(hidden, w_out, out=y)
+            torch.mm(x, w_in, out=hidden)
+            torch.mm(hidden, w_out, out=y)
         for w_in, w_out, grad_w_in, grad_w_out, x, hidden, _, grad, grad_hidden, grad_x in experts:
-            multiply_into(hidden.T, grad, out=grad_w_out)
-            multiply_into(grad, w_out.T, out=grad_hidden)
-            multiply_into(x.T, grad_hidden, out=grad_w_in)
-            multiply_into(grad_hidden, w_in.T, out=grad_x)
+            torch.mm(hidden.T, grad, out=grad_w_out)
+            torch.mm(grad, w_out.T, out=grad_hidden)
+            torch.mm(x.T, grad_hidden, out=grad_w_in)
+            torch.mm(grad_hidden, w_in.T, out=grad_x)
 
     return multiply
 

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from switchbench.model.matmul import matmul
 from switchbench.model.norm import rms_norm
 
 ROTARY_BASE = 10_000.0
@@ -41,7 +40,7 @@ class Attention(nn.Module):
             rotation_SP: Rotation of each position and pair, from ``rotation``.
         """
         batch, positions, _ = x_BSD.shape
-        qkv_BS3HK = matmul(x_BSD, self.w_qkv.to(x_BSD.dtype)).view(batch, positions, 3, self.num_heads, self.d_head)
+        qkv_BS3HK = (x_BSD @ self.w_qkv.to(x_BSD.dtype)).view(batch, positions, 3, self.num_heads, self.d_head)
         query_BSHK, key_BSHK, value_BSHK = qkv_BS3HK.unbind(dim=2)
         # On a CPU the attention map is float32 at least: in bfloat16 its backward pass takes three times as long there.
         is_cpu = x_BSD.device.type == "cpu"
@@ -52,7 +51,7 @@ class Attention(nn.Module):
         mixed_BHSK = F.scaled_dot_product_attention(
             query_BSHK.transpose(1, 2), key_BSHK.transpose(1, 2), value_BSHK.transpose(1, 2), is_causal=True
         )
-        return matmul(mixed_BHSK.transpose(1, 2).flatten(2).to(x_BSD.dtype), self.w_out.to(x_BSD.dtype))
+        return mixed_BHSK.transpose(1, 2).flatten(2).to(x_BSD.dtype) @ self.w_out.to(x_BSD.dtype)
 
 
 def rotation(num_positions: int, *, d_head: int, device: torch.device) -> Tensor:

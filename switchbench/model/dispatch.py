@@ -19,7 +19,6 @@ from torch.autograd.function import once_differentiable
 
 from switchbench.errors import UsageError
 from switchbench.model.activation import activate, activate_backward_, activate_into
-from switchbench.model.matmul import multiply, multiply_into, prepares_shapes, steady_size
 from switchbench.model.router import Routing
 from switchbench.spec import Backend, Dispatch
 
@@ -48,10 +47,10 @@ class Experts:
 def choose_backend(choice: Dispatch, *, device: torch.device, dtype: torch.dtype, d_model: int, d_ff: int) -> Backend:
     """Choose how experts are computed.
 
-    ``auto`` takes the loop on a CPU: at d_model 64 to 512 and 8 to 128 experts it was the fastest of the three in every
-    case measured with ``switchbench bench layer``, or within 2% of it; at d_model 32 a tenth slower than the grouped
-    matmul. On a GPU, where a loop waits for the loads and starts a kernel per expert, it takes the grouped matmul in
-    bfloat16 on Hopper and later, and the padded one elsewhere, after what is published of their kernels: not measured.
+    ``auto`` takes the loop on a CPU: at d_model 32 to 512 and 8 to 128 experts it was the fastest of the three in every
+    case measured with ``switchbench bench layer``. On a GPU, where a loop waits for the loads and starts a kernel per
+    expert, it takes the grouped matmul in bfloat16 on Hopper and later, and the padded one elsewhere, after what is
+    published of their kernels: not measured.
 
     Args:
         choice: What was asked for.
@@ -98,15 +97,16 @@ def apply_experts(
     """
     gate_N = routing.gate_N if gate_multiplier == 1.0 else routing.gate_N * gate_multiplier
     if backend == "loop":
-        tokens_per_expert, token_P, gate_P = _steady(routing, gate_N, x_TD, d_ff=experts.w_in_EDF.shape[2])
+        mask_NF = _dropout_mask((routing.token_N.shape[0], experts.w_in_EDF.shape[2]), experts=experts, like=x_TD)
+        tokens_per_expert = routing.kept_per_expert_E.tolist()
         return _Loop.apply(  # type: ignore[no-any-return, no-untyped-call]
             x_TD,
-            gate_P,
+            gate_N,
             experts.w_in_EDF,
             experts.w_gate_EDF,
             experts.w_out_EFD,
-            token_P,
-            _dropout_mask((token_P.shape[0], experts.w_in_EDF.shape[2]), experts=experts, like=x_TD),
+            routing.token_N,
+            mask_NF,
             tokens_per_expert,
             experts.activation,
         )
@@ -132,25 +132,6 @@ def _slots(routing: Routing) -> int:
     num_experts = routing.kept_per_expert_E.shape[0]
     is_limited = routing.num_slots < num_experts * routing.num_tokens
     return routing.num_slots // num_experts if is_limited else int(routing.kept_per_expert_E.max())
-
-
-def _steady(routing: Routing, gate_N: Tensor, x_TD: Tensor, *, d_ff: int) -> tuple[list[int], Tensor, Tensor]:
-    """Give loads, tokens and gates; where the product's library wants steady sizes, filled up with gates of 0.
-
-    A token that fills up is multiplied like the others, but neither its answer nor its gradient counts.
-    """
-    loads: list[int] = routing.kept_per_expert_E.tolist()
-    mean_load = routing.token_N.shape[0] // len(loads)
-    if len(loads) == 1 or not prepares_shapes(x_TD[:mean_load], d_ff):
-        return loads, routing.token_N, gate_N
-    sizes = [steady_size(load) for load in loads]
-    index_N = torch.arange(routing.token_N.shape[0], device=x_TD.device)
-    shift_E = torch.tensor([size - load for size, load in zip(sizes, loads, strict=True)]).cumsum(0)
-    shift_E = torch.cat([shift_E.new_zeros(1), shift_E[:-1]])
-    place_N = index_N + torch.repeat_interleave(shift_E, routing.kept_per_expert_E)
-    token_P = routing.token_N.new_zeros(sum(sizes)).index_copy_(0, place_N, routing.token_N)
-    gate_P = gate_N.new_zeros(sum(sizes)).index_copy(0, place_N, gate_N)
-    return sizes, token_P, gate_P
 
 
 def _grouped(x_ND: Tensor, routing: Routing, experts: Experts) -> Tensor:
@@ -245,22 +226,22 @@ class _Loop(torch.autograd.Function):
         activation: str,
     ) -> Tensor:
         x_ND = x_TD.index_select(0, token_N)
+        hidden_NF = x_ND.new_empty(x_ND.shape[0], w_in_EDF.shape[2])
+        gate_NF = None if w_gate_EDF is None else torch.empty_like(hidden_NF)
+        active_NF = hidden_NF if activation == "relu" else torch.empty_like(hidden_NF)
         y_ND = torch.empty_like(x_ND)
-        kept: list[tuple[Tensor, Tensor | None, Tensor]] = []
         for expert, rows in _busy_experts(tokens_per_expert):
-            hidden_nF = multiply(x_ND[rows], w_in_EDF[expert], with_relu=activation == "relu")
-            gate_nF = None if w_gate_EDF is None else multiply(x_ND[rows], w_gate_EDF[expert])
-            active_nF = hidden_nF
-            if activation != "relu":
-                active_nF = torch.empty_like(hidden_nF)
-                activate_into(active_nF, hidden_nF, gate_nF, activation=activation)
+            hidden_nF, active_nF = hidden_NF[rows], active_NF[rows]
+            torch.mm(x_ND[rows], w_in_EDF[expert], out=hidden_nF)
+            gate_nF = None
+            if gate_NF is not None and w_gate_EDF is not None:
+                gate_nF = torch.mm(x_ND[rows], w_gate_EDF[expert], out=gate_NF[rows])
+            activate_into(active_nF, hidden_nF, gate_nF, activation=activation)
             if mask_NF is not None:
                 active_nF.mul_(mask_NF[rows])
-            multiply_into(active_nF, w_out_EFD[expert], out=y_ND[rows])
-            kept.append((hidden_nF, gate_nF, active_nF))
-        hidden, gates, active = zip(*kept, strict=True) if kept else ((), (), ())
+            torch.mm(active_nF, w_out_EFD[expert], out=y_ND[rows])
         ctx.save_for_backward(
-            x_TD, gate_N, w_in_EDF, w_gate_EDF, w_out_EFD, token_N, mask_NF, y_ND, *hidden, *gates, *active
+            x_TD, gate_N, w_in_EDF, w_gate_EDF, w_out_EFD, token_N, mask_NF, hidden_NF, gate_NF, active_NF, y_ND
         )
         ctx.tokens_per_expert, ctx.activation = tokens_per_expert, activation
         return _add_up(y_ND * gate_N.to(y_ND.dtype).unsqueeze(-1), token_N, num_tokens=x_TD.shape[0])
@@ -268,9 +249,8 @@ class _Loop(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
-        x_TD, gate_N, w_in_EDF, w_gate_EDF, w_out_EFD, token_N, mask_NF, y_ND, *kept = ctx.saved_tensors
-        busy = _busy_experts(ctx.tokens_per_expert)
-        hidden, gates, active = (kept[i * len(busy) : (i + 1) * len(busy)] for i in range(3))
+        x_TD, gate_N, w_in_EDF, w_gate_EDF, w_out_EFD, token_N, mask_NF = ctx.saved_tensors[:7]
+        hidden_NF, gate_NF, active_NF, y_ND = ctx.saved_tensors[7:]
         x_ND, grad_ND = x_TD.index_select(0, token_N), grad_TD.index_select(0, token_N)
         grad_gate_N = (grad_ND * y_ND).sum(dim=-1, dtype=gate_N.dtype)
         grad_ND.mul_(gate_N.to(grad_ND.dtype).unsqueeze(-1))
@@ -282,20 +262,25 @@ class _Loop(torch.autograd.Function):
                 for grad_w in (grad_w_in_EDF, grad_w_gate_EDF, grad_w_out_EFD):
                     if grad_w is not None:
                         grad_w[expert].zero_()
-        for (expert, rows), hidden_nF, gate_nF, active_nF in zip(busy, hidden, gates, active, strict=True):
-            x_nD, grad_nD = x_ND[rows], grad_ND[rows]
-            multiply_into(active_nF.T, grad_nD, out=grad_w_out_EFD[expert])
-            grad_nF = multiply(grad_nD, w_out_EFD[expert].T)
+        scratch_nF = hidden_NF.new_empty(max(ctx.tokens_per_expert), hidden_NF.shape[1])
+        for expert, rows in _busy_experts(ctx.tokens_per_expert):
+            x_nD, grad_nD, active_nF = x_ND[rows], grad_ND[rows], active_NF[rows]
+            torch.mm(active_nF.T, grad_nD, out=grad_w_out_EFD[expert])
+            grad_nF = torch.mm(grad_nD, w_out_EFD[expert].T, out=scratch_nF[: rows.stop - rows.start])
             if mask_NF is not None:
                 grad_nF.mul_(mask_NF[rows])
             grad_gate_nF = activate_backward_(
-                grad_nF, hidden=hidden_nF, gate=gate_nF, active=active_nF, activation=ctx.activation
+                grad_nF,
+                hidden=hidden_NF[rows],
+                gate=None if gate_NF is None else gate_NF[rows],
+                active=active_nF,
+                activation=ctx.activation,
             )
-            multiply_into(x_nD.T, grad_nF, out=grad_w_in_EDF[expert])
-            multiply_into(grad_nF, w_in_EDF[expert].T, out=grad_x_ND[rows])
+            torch.mm(x_nD.T, grad_nF, out=grad_w_in_EDF[expert])
+            grad_x_nD = torch.mm(grad_nF, w_in_EDF[expert].T, out=grad_x_ND[rows])
             if grad_gate_nF is not None and w_gate_EDF is not None and grad_w_gate_EDF is not None:
-                multiply_into(x_nD.T, grad_gate_nF, out=grad_w_gate_EDF[expert])
-                grad_x_ND[rows].add_(multiply(grad_gate_nF, w_gate_EDF[expert].T))
+                torch.mm(x_nD.T, grad_gate_nF, out=grad_w_gate_EDF[expert])
+                grad_x_nD.add_(grad_gate_nF @ w_gate_EDF[expert].T)
         grad_x_TD = _add_up(grad_x_ND, token_N, num_tokens=x_TD.shape[0])
         return grad_x_TD, grad_gate_N, grad_w_in_EDF, grad_w_gate_EDF, grad_w_out_EFD, None, None, None, None
 

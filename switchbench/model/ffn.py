@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from switchbench.model.activation import activate
 from switchbench.model.dispatch import Experts, apply_experts, choose_backend
-from switchbench.model.matmul import matmul
 from switchbench.model.router import Routing, route, route_by_hash
 from switchbench.spec import Dispatch, SparseFFNSpec, is_gated
 
@@ -35,9 +34,9 @@ class DenseFFN(nn.Module):
     def forward(self, x_TD: Tensor) -> Tensor:
         """Transform every token."""
         dtype = x_TD.dtype
-        hidden_TF = matmul(x_TD, self.w_in.to(dtype))
-        gate_TF = None if self.w_gate is None else matmul(x_TD, self.w_gate.to(dtype))
-        return matmul(activate(hidden_TF, gate_TF, activation=self.activation), self.w_out.to(dtype))
+        hidden_TF = x_TD @ self.w_in.to(dtype)
+        gate_TF = None if self.w_gate is None else x_TD @ self.w_gate.to(dtype)
+        return activate(hidden_TF, gate_TF, activation=self.activation) @ self.w_out.to(dtype)
 
 
 class SwitchFFN(nn.Module):
@@ -145,7 +144,7 @@ class SwitchFFN(nn.Module):
             noise_TD = torch.empty_like(router_input_TD).uniform_(1 - jitter, 1 + jitter, generator=noise)
             router_input_TD = router_input_TD * noise_TD
         return route(
-            matmul(router_input_TD, self.w_router.to(router_dtype)),
+            router_input_TD @ self.w_router.to(router_dtype),
             spec=self.spec,
             group_tokens=group_tokens,
             capacity_factor=capacity_factor,

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from switchbench.model.attention import Attention, rotation
 from switchbench.model.ffn import DenseFFN, SwitchFFN
-from switchbench.model.matmul import matmul
 from switchbench.model.norm import rms_norm
 from switchbench.model.router import Routing
 from switchbench.spec import Dispatch, ModelSpec, Precision, RunSpec, SparseFFNSpec
@@ -147,7 +146,7 @@ class Transformer(nn.Module):
                 routings.append(routing)
         x_BSD = rms_norm(x_BSD, self.final_norm_scale, dtype=dtype)
         w_output_DV = self.embedding.T if self.output is None else self.output
-        logits_BSV = matmul(x_BSD, w_output_DV.to(x_BSD.dtype)).to(self.embedding.dtype)
+        logits_BSV = (x_BSD @ w_output_DV.to(x_BSD.dtype)).to(self.embedding.dtype)
         return ModelOutput(logits_BSV=logits_BSV, routings=tuple(routings))
 
     def update_choice_biases(self, routings: tuple[Routing, ...]) -> None:
