@@ -17,7 +17,7 @@ _STEP_COLUMNS = (
 
 def bench_json(answer: dict[str, Any]) -> str:
     """Give the answer as one JSON object."""
-    return json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(answer, indent=2, allow_nan=False)
 
 
 def print_bench(answer: dict[str, Any], *, console: Console) -> None:
