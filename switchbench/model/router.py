@@ -25,8 +25,6 @@ class Routing:
     """Gate of each kept assignment; float32 at least; differentiable, but for ``hash``, where it is 1."""
     tokens_per_expert_EG: Tensor
     """Tokens that chose each expert in each group, before capacity; int64; sums to A."""
-    is_distinct: bool
-    """Whether no token stands twice in ``token_N``."""
     is_causal: bool
     """Whether tokens chose their experts; False: the experts chose, with a look at later tokens."""
     num_tokens: int
@@ -124,7 +122,6 @@ def route(
         kept_per_expert_E=kept_per_expert_E,
         gate_N=gate_N,
         tokens_per_expert_EG=count_EG,
-        is_distinct=spec.top_k == 1 and spec.is_causal,
         is_causal=spec.is_causal,
         num_tokens=num_tokens,
         num_assignments=num_assignments,
@@ -166,7 +163,6 @@ def route_by_hash(
         kept_per_expert_E=kept.kept_EG.sum(dim=1),
         gate_N=ones_N,
         tokens_per_expert_EG=kept.count_EG,
-        is_distinct=True,
         is_causal=True,
         num_tokens=expert_T.shape[0],
         num_assignments=expert_T.shape[0],
