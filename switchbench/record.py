@@ -136,9 +136,16 @@ class RunRecord(_Record):
     wall_clock_s: float | None = Field(None, description="Training time up to this point, runs side by side.")
     eval_time_s: float | None = Field(None, description="Time of all evaluations of the run.")
     eval_share: float | None = Field(None, description="eval_time_s over the run's whole time.")
+    run_time_s: float | None = Field(
+        None, description="Time of the whole run, every cooldown and evaluation included; on the row of its end."
+    )
+    estimated_time_s: float | None = Field(None, description="`run_time_s` as it was estimated before the run.")
     step_time_s: float | None = Field(None, description="Median step time, runs side by side.")
     peak_memory_bytes: int | None = Field(
         None, description="Peak memory over the level before the model was built, up to the first branch."
+    )
+    estimated_peak_memory_bytes: int | None = Field(
+        None, description="`peak_memory_bytes` as it was estimated before the run."
     )
     # Data
     corpus_bytes: int | None = Field(None, description="Bytes of the corpus.")

@@ -126,7 +126,8 @@ class Recorder:
         share = computed_share(spec, computed_slots=sum(path.computed), num_steps=path.step)
         flops = count_train_flops(spec, num_steps=path.step, computed_share=share)
         row = describe_run(spec, sweep=self.sweep, fraction=point.fraction)
-        eval_share = self.eval_time_s / (time.perf_counter() - self._started_s)
+        time_s = time.perf_counter() - self._started_s
+        eval_share = self.eval_time_s / time_s
         self.result.runs.append(
             RunRecord(
                 **row,
@@ -154,6 +155,7 @@ class Recorder:
                 wall_clock_s=path.train_time_s,
                 eval_time_s=self.eval_time_s,
                 eval_share=eval_share,
+                run_time_s=time_s if point.fraction == 1.0 else None,
                 step_time_s=path.step_time_s,
                 peak_memory_bytes=self.peak_memory_bytes,
             )

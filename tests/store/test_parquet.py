@@ -200,8 +200,10 @@ def test_frames_have_every_column_in_order(folder: SweepFolder, tmp_path: Path):
 
 
 def test_a_column_that_an_older_file_lacks_is_filled(folder: SweepFolder):
-    rewrite(run_file(folder, DENSE), aux_loss=None, peak_memory_bytes=None, num_experts=None, caveats=None)
+    lacking = ("aux_loss", "peak_memory_bytes", "num_experts", "caveats", "run_time_s", "estimated_time_s")
+    rewrite(run_file(folder, DENSE), **dict.fromkeys(lacking))
     row = next(row for row in read_runs(folder) if row.run_id == DENSE.run_id)
+    assert (row.run_time_s, row.estimated_time_s) == (None, None)
     assert (row.aux_loss, row.peak_memory_bytes, row.num_experts, row.caveats) == (None, None, 1, [])
     frame = load_runs(folder.path).set_index("run_id")
     assert list(frame.columns) == [name for name in RunRecord.model_fields if name != "run_id"]

@@ -64,6 +64,13 @@ def test_each_annealed_point_is_a_row(corpus: PreparedCorpus) -> None:
     assert nlls[0] < math.log(256)
 
 
+def test_the_end_of_a_run_tells_the_time_of_all_of_it(corpus: PreparedCorpus) -> None:
+    *earlier, end = train(tiny_run(ffn=sparse()), corpus).runs
+    assert [row.run_time_s for row in earlier] == [None, None]
+    assert end.run_time_s > end.wall_clock_s + end.eval_time_s
+    assert end.eval_share == end.eval_time_s / end.run_time_s
+
+
 def test_an_annealed_point_equals_a_run_that_was_stopped_there(corpus: PreparedCorpus) -> None:
     """Branching off and coming back leaves no trace: the second half of the trunk does not know of the first branch."""
     with_branches = train(tiny_run(ffn=sparse(router_jitter=0.1)), corpus)
