@@ -21,7 +21,7 @@ from switchbench.store import (
     timed_configs,
     write_manifest,
 )
-from switchbench.sweep import Cell, Sweep, load_sweep
+from switchbench.sweep import Cell, Sweep, describe_cell, load_sweep
 
 Action = Literal["run", "retry", "skip"]
 
@@ -236,29 +236,6 @@ def write_plan_manifest(plan: Plan) -> None:
 def command_line() -> str:
     """Give the command that was typed, quoted so that it can be pasted."""
     return shlex.join(["switchbench", *sys.argv[1:]])
-
-
-def describe_cell(cell: Cell) -> str:
-    """Put a configuration into words: ``16 experts, capacity 2`` or ``dense``, and what else is swept.
-
-    Args:
-        cell: A cell of the sweep.
-    """
-    settings = {path.rpartition(".")[2]: value for path, value in cell.settings.items()}
-    settings.pop("seed", None)
-    settings.pop("kind", None)
-    words = ["dense" if cell.role == "dense" else "sparse"]
-    for name, value in settings.items():
-        match name:
-            case "num_experts":
-                words.append("1 expert" if value == 1 else f"{value} experts")
-            case "capacity_factor":
-                words.append("dropless" if value is None else f"capacity {value:g}")
-            case _:
-                words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
-    if len(words) > 1 and "num_experts" in settings:
-        words.pop(0)  # only a sparse model has experts
-    return ", ".join(words)
 
 
 def _decide(status: str | None, *, broken: UnreadableFile | None) -> tuple[Action, str]:

@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from switchbench.launch.local import Outcome
-from switchbench.launch.plan import Plan, PlannedCell, command_line, describe_cell
+from switchbench.launch.plan import Plan, PlannedCell, command_line
 from switchbench.record import FINAL_STATUSES, Status
 from switchbench.store import read_statuses
+from switchbench.sweep import describe_cell
 from switchbench.units import count, flops
 
 SUMMARY_SCHEMA = 1

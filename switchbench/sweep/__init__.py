@@ -11,7 +11,7 @@ A file is read in steps, and the problems of all steps are reported at once:
 ``cells``      the seeds and the dense twins of ``twins`` added, in the order to run and to read
 """
 
-from switchbench.sweep.cells import Cell, Sweep
+from switchbench.sweep.cells import Cell, Sweep, describe_cell
 from switchbench.sweep.load import load_sweep
 
-__all__ = ["Cell", "Sweep", "load_sweep"]
+__all__ = ["Cell", "Sweep", "describe_cell", "load_sweep"]

@@ -86,6 +86,29 @@ def cells_of(
     return tuple(cells)
 
 
+def describe_cell(cell: Cell) -> str:
+    """Put a configuration into words: ``16 experts, capacity 2`` or ``dense``, and what else is swept.
+
+    Args:
+        cell: A cell of the sweep.
+    """
+    settings = {path.rpartition(".")[2]: value for path, value in cell.settings.items()}
+    settings.pop("seed", None)
+    settings.pop("kind", None)
+    words = ["dense" if cell.role == "dense" else "sparse"]
+    for name, value in settings.items():
+        match name:
+            case "num_experts":
+                words.append("1 expert" if value == 1 else f"{value} experts")
+            case "capacity_factor":
+                words.append("dropless" if value is None else f"capacity {value:g}")
+            case _:
+                words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+    if len(words) > 1 and "num_experts" in settings:
+        words.pop(0)  # only a sparse model has experts
+    return ", ".join(words)
+
+
 def _replicates(spec: RunSpec, *, seeds: Sequence[int], axes: Sequence[str], twin_of: Sequence[str]) -> list[Cell]:
     kind = spec.model.ffn.kind
     swept = {path: _value_at(spec, path) for path in axes if kind in FIELDS[path].kinds}

@@ -1,19 +1,17 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from switchbench.cost import cost_of, count_train_flops
-from switchbench.launch.plan import Plan, describe_cell, make_plan, write_plan_manifest
+from switchbench.launch.plan import Plan, make_plan, write_plan_manifest
 from switchbench.record import RECORD_SCHEMA, RunRecord
 from switchbench.rows import describe_run
 from switchbench.store import read_manifest, write_run, write_timing
 from switchbench.store.schemas import SCHEMA_VERSION_KEY
-from switchbench.sweep import Cell
-from tests.factories import make_spec, make_timing
+from tests.factories import make_timing
 
 PlanOf = Callable[..., Plan]
 ANEW = "The sweep's command trains its run anew"
@@ -145,22 +143,3 @@ def test_the_manifest_holds_the_cells(plan_of: PlanOf, monkeypatch: pytest.Monke
     assert set(dense) == sparse
     assert manifest.command == "switchbench sweep 'a file.yaml'"
     assert (manifest.sweep, manifest.question) == ("small", "Does the scheduler keep its word?")
-
-
-@pytest.mark.parametrize(
-    ("settings", "role", "words"),
-    [
-        (
-            {"model.ffn.num_experts": 16, "model.ffn.capacity_factor": 2.0, "seed": 1},
-            "sparse",
-            "16 experts, capacity 2",
-        ),
-        ({"model.ffn.capacity_factor": None, "seed": 1}, "sparse", "sparse, dropless"),
-        ({"model.ffn.num_experts": 1}, "sparse", "1 expert"),
-        ({"train.learning_rate": 0.005, "seed": 1}, "dense", "dense, learning_rate 0.005"),
-        ({"model.ffn.kind": "dense", "model.size": "xs"}, "dense", "dense, size xs"),
-        ({"train.anneal_at": [0.5, 1.0]}, "dense", "dense, anneal_at [0.5, 1.0]"),
-    ],
-)
-def test_cells_in_words(settings: dict[str, Any], role: Any, words: str) -> None:
-    assert describe_cell(Cell(spec=make_spec(), role=role, twin_of=(), settings=settings)) == words
