@@ -5,7 +5,6 @@ import ctypes
 import gc
 import hashlib
 import os
-import platform
 import re
 import time
 from collections.abc import Callable
@@ -16,16 +15,7 @@ import psutil
 import torch
 
 from switchbench.errors import UsageError
-
-ALLOCATOR_VARIABLES = (
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_TRIM_THRESHOLD_",
-    "MALLOC_TOP_PAD_",
-    "THP_MEM_ALLOC_ENABLE",
-    "PYTORCH_CUDA_ALLOC_CONF",
-    "PYTORCH_ALLOC_CONF",
-)
-"""Environment variables that change how memory is allocated, and with it the step time."""
+from switchbench.machine import allocator_settings, machine_in_words, processor_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,19 +56,15 @@ def machine_facts(device: torch.device) -> MachineFacts:
     Args:
         device: From ``resolve_device``.
     """
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    memory_gib = round(psutil.virtual_memory().total / 2**30)
-    processor = _processor_name()
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor
-    machine = f"{processor}, {cores} cores, {memory_gib} GiB, {platform.system()} {platform.machine()}"
-    settings = [f"{key}={os.environ[key]}" for key in ALLOCATOR_VARIABLES if key in os.environ]
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+    machine = machine_in_words()
     return MachineFacts(
         machine_id=hashlib.sha256(f"{machine}/{name}".encode()).hexdigest()[:12],
         machine=machine,
         device=device.type,
         device_name=name,
         gpu_count=torch.cuda.device_count(),
-        allocator=" ".join(settings) or None,
+        allocator=allocator_settings(os.environ),
         torch_version=torch.__version__,
     )
 
@@ -137,14 +123,6 @@ def measure_peak_flops(device: torch.device, *, seconds: float = 0.3) -> float:
         wait()
         best = min(best, time.perf_counter() - start)
     return 2 * width**3 / best
-
-
-def _processor_name() -> str:
-    try:
-        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
-    except OSError:
-        match = None
-    return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
 def _return_free_memory() -> None:
