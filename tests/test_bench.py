@@ -129,9 +129,11 @@ def test_dense_and_switch_steps_do_equal_work_but_for_the_router() -> None:
 def test_rounds_are_interleaved_and_the_first_are_not_counted() -> None:
     calls: list[str] = []
     contestants = {name: lambda name=name: calls.append(name) for name in ("a", "b")}
-    times = time_in_turns(contestants, rounds=2, synchronize=lambda: None)
-    assert calls == ["a", "b"] * (WARM_UP_ROUNDS + 2)
-    assert [len(one) for one in times.values()] == [2, 2]
+    times = time_in_turns(contestants, rounds=20, synchronize=lambda: None)
+    rounds = list(zip(calls[::2], calls[1::2], strict=True))
+    assert len(rounds) == WARM_UP_ROUNDS + 20
+    assert set(rounds) == {("a", "b"), ("b", "a")}  # each once per round, and neither always behind the same one
+    assert [len(one) for one in times.values()] == [20, 20]
 
 
 def test_ratios_are_paired() -> None:

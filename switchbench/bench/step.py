@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from switchbench.bench.interleave import WARM_UP_ROUNDS, median_ratio, time_columns
+from switchbench.bench.interleave import WARM_UP_ROUNDS, in_order_of_round, median_ratio, time_columns
 from switchbench.data.batches import Batch
 from switchbench.device import synchronizer
 from switchbench.spec import RunSpec
@@ -76,7 +76,8 @@ def measure_step(
     watches = [Stopwatch(synchronizer(device)) for _ in contestants]
     for index in range(WARM_UP_ROUNDS + rounds):
         keep = index >= WARM_UP_ROUNDS
-        for state, watch in zip(states, watches, strict=True):
+        turns = list(zip(states, watches, strict=True))
+        for state, watch in in_order_of_round(turns, round_index=index):
             with watch.part("step", keep=keep):
                 take_step(state, batch, learning_rate=1e-4, part=partial(watch.part, keep=keep))
         on_progress((index + 1) / (WARM_UP_ROUNDS + rounds))
