@@ -4,9 +4,11 @@ SwitchbenchError              exit code 1
 ├── UsageError                exit code 2: the request itself is wrong; nothing was started
 │   ├── SpecError             a value of a specification is out of range
 │   ├── SweepFileError        a sweep file has problems: all of them, each with file:line:column
+│   ├── ExpressionError       an expression cannot be read, or has no value: where in its text
 │   ├── CorpusError           a corpus cannot be found, read or split
 │   └── ResultsFolderError    a results folder cannot be written or read
-└── NothingToReportError      exit code 4: no usable run
+├── NothingToReportError      exit code 4: no usable run
+└── UnfittableError           exit code 4: the rows do not determine the law
 """
 
 from dataclasses import dataclass
@@ -38,6 +40,27 @@ class ResultsFolderError(UsageError):
 
 class NothingToReportError(SwitchbenchError):
     """There is no usable run to report."""
+
+    exit_code = 4
+
+
+class ExpressionError(UsageError):
+    """An expression cannot be read, or has no value.
+
+    Attributes:
+        problem: What is wrong.
+        column: Where in the expression, from 1.
+    """
+
+    def __init__(self, problem: str, *, expression: str, column: int) -> None:
+        self.problem = problem
+        self.column = column
+        shown = "".join(character if character.isprintable() else " " for character in expression[:500])
+        super().__init__(f"{problem}\n    {shown.rstrip()}\n    {' ' * (column - 1)}^")
+
+
+class UnfittableError(SwitchbenchError):
+    """The rows of a table do not determine the law that is to be fitted."""
 
     exit_code = 4
 
