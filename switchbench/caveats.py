@@ -30,6 +30,8 @@ class Caveat(StrEnum):
     MIXED_CODE = "MIXED_CODE"
     MIXED_MACHINES = "MIXED_MACHINES"
     MIXED_EXECUTION = "MIXED_EXECUTION"
+    FEW_POINTS = "FEW_POINTS"
+    NARROW_RANGE = "NARROW_RANGE"
 
     @property
     def footnote(self) -> str:
@@ -66,7 +68,7 @@ _FOOTNOTES = {
     Caveat.UNTRAINED_TIMING: "Timed with fresh weights, since the trained ones were gone: expert load may differ.",
     Caveat.NOT_TIMED: "No exclusive timing of this configuration exists; run the sweep again to add it.",
     Caveat.BUSY_MACHINE: "Other work ran on the machine while this was timed: the step time is too long.",
-    Caveat.TIMED_APART: "The two were not timed together: the machine may have been faster or slower in between.",
+    Caveat.TIMED_APART: "Not timed together: the machine may have been faster or slower in between.",
     Caveat.REPEATED_DATA: "More training tokens than the corpus has: some text was seen more than once.",
     Caveat.HELD_OUT_OVERLAP: "More than 1% of the held-out 64-byte windows also occur in the training text, "
     "which favors the model with more parameters.",
@@ -78,5 +80,9 @@ _FOOTNOTES = {
     Caveat.MIXED_CODE: "These runs come from different versions of the code or of PyTorch.",
     Caveat.MIXED_MACHINES: "These runs come from different machines; their times are not comparable.",
     Caveat.MIXED_EXECUTION: "These runs or timings differ in device, threads, precision or memory allocator.",
+    Caveat.FEW_POINTS: "Fewer than three models that differ in size alone: no line is fitted. Sweep three sizes for "
+    "dense models, three numbers of experts for sparse ones.",
+    Caveat.NARROW_RANGE: "The largest model has less than four times the parameters of the smallest that is like it: "
+    "a wider range may give another exponent.",
 }
 assert set(_FOOTNOTES) == set(Caveat), "every caveat has a footnote"

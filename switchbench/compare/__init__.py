@@ -1,19 +1,25 @@
-"""Dense against sparse at equal quality: what a sweep's pairs of twins say, and how sure that is."""
+"""Dense against sparse: what a sweep's pairs of twins say, how its costs grow, and how sure that is."""
 
 from switchbench.compare.configurations import Configuration, gather_configurations, reference_machine
 from switchbench.compare.curves import CurvePoint, first_crossing, mean_curve
 from switchbench.compare.intervals import jackknife_ci95, t_quantile_975
 from switchbench.compare.pairs import MEASURES, Comparison, Measure, Pair, compare_pairs
+from switchbench.compare.scaling import SCALING_COSTS, Scaling, ScalingCost, ScalingGroup, fit_scaling
 
 __all__ = [
     "MEASURES",
+    "SCALING_COSTS",
     "Comparison",
     "Configuration",
     "CurvePoint",
     "Measure",
     "Pair",
+    "Scaling",
+    "ScalingCost",
+    "ScalingGroup",
     "compare_pairs",
     "first_crossing",
+    "fit_scaling",
     "gather_configurations",
     "jackknife_ci95",
     "mean_curve",

@@ -19,12 +19,13 @@ def report_document(report: Report) -> dict[str, Any]:
         report: The report.
 
     Returns:
-        ``schema_version``; ``sweeps`` (name, question, file, command, summary, counts, notes, tables); ``runs`` (one
+        ``schema_version``; ``sweeps`` (name, question, file, command, summary, counts, notes, tables, scaling: see
+        ``Scaling``, and estimates: see ``EstimateErrors``, None where nothing was estimated); ``runs`` (one
         entry per run: the row of its end, with the names of the columns as keys); ``annealed`` (the rows of earlier
         annealed points); ``timings``; ``comparisons`` (one entry per pair of twins and measure); ``caveats`` (the
-        footnote of every code). A table has a key, a title, columns (key, header, unit) and rows (config_id, cells: by
-        the key of their column, each with value, spread, ci95, bound, text and caveats). An unknown number is None,
-        never NaN.
+        footnote of every code). A table has a key, a title, columns (key, header, unit), rows (config_id, None where a
+        row is of several; cells: by the key of their column, each with value, spread, ci95, bound, text and caveats)
+        and notes. An unknown number is None, never NaN.
     """
     document = {
         "schema_version": REPORT_SCHEMA,
@@ -54,6 +55,8 @@ def _sweep(sweep: SweepReport) -> dict[str, Any]:
         "counts": asdict(sweep.counts),
         "notes": list(sweep.notes),
         "tables": [_table(table) for table in sweep.tables],
+        "scaling": [asdict(scaling) for scaling in sweep.scaling],
+        "estimates": None if sweep.estimates is None else asdict(sweep.estimates),
     }
 
 
@@ -70,6 +73,7 @@ def _table(table: Table) -> dict[str, Any]:
             {"config_id": row.config_id, "cells": dict(zip(keys, map(_cell, row.cells), strict=True))}
             for row in table.rows
         ],
+        "notes": list(table.notes),
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from switchbench.caveats import footnote_of
-from switchbench.compare import Comparison
+from switchbench.compare import Comparison, Scaling
 from switchbench.record import FINAL_STATUSES, RunRecord, TimingRecord
 
 
@@ -50,10 +50,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One configuration in a table."""
+    """One configuration in a table, or several that a number is drawn from."""
 
-    config_id: str
-    """The configuration."""
+    config_id: str | None
+    """The configuration; None: there are several."""
     cells: tuple[Cell, ...]
     """One per column."""
     starts_group: bool = False
@@ -65,13 +65,15 @@ class Table:
     """A table of a report."""
 
     key: str
-    """``head_to_head``, ``cost`` or ``capacity``."""
+    """``head_to_head``, ``cost``, ``capacity``, ``scaling`` or ``estimates``."""
     title: str
     """What it shows."""
     columns: tuple[Column, ...]
     """Its columns, labels first."""
     rows: tuple[Row, ...]
     """Its rows."""
+    notes: tuple[str, ...] = ()
+    """What it says in words, and how it is to be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,20 @@ class Footnotes:
     """The marks of each row's cells."""
     sentences: dict[str, str]
     """The footnotes, by mark, in the order in which a reader meets them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateErrors:
+    """How far off the estimates that were made before the runs were, as shares of what was then measured."""
+
+    time_runs: int
+    """Runs whose time was estimated and measured."""
+    median_absolute_time_error: float | None
+    """Median over them of |estimate/measurement - 1|; None: there are none."""
+    memory_runs: int
+    """Runs whose peak memory was estimated and measured."""
+    median_absolute_memory_error: float | None
+    """The same of peak memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,13 +155,17 @@ class SweepReport:
     counts: Counts
     """Its runs, counted."""
     tables: tuple[Table, ...]
-    """Head to head, cost, and what capacity buys."""
+    """Head to head, cost, what capacity buys, how cost grows, and estimates against what was measured."""
     problems: tuple[RunProblem, ...]
     """The runs that did not go well."""
     notes: tuple[str, ...]
     """How to read the tables, and what was left out."""
     comparisons: tuple[Comparison, ...]
     """All measures of all pairs."""
+    scaling: tuple[Scaling, ...]
+    """How all costs grow with all parameters."""
+    estimates: EstimateErrors | None
+    """How far what was estimated before the runs was off; None: nothing was."""
     runs: tuple[RunRecord, ...]
     """The ends of all its runs."""
     earlier: tuple[RunRecord, ...]

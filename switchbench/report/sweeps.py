@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from switchbench import units
-from switchbench.compare import Configuration, compare_pairs, gather_configurations
+from switchbench.compare import Configuration, Scaling, compare_pairs, fit_scaling, gather_configurations
 from switchbench.errors import NothingToReportError, ResultsFolderError
 from switchbench.record import RunRecord, TimingRecord
 from switchbench.report.aggregates import describe
 from switchbench.report.elements import Counts, Report, RunProblem, SweepReport
+from switchbench.report.estimates import estimate_errors
+from switchbench.report.scaling import how_to_read
 from switchbench.report.summary import summarize_sweep
 from switchbench.report.tables import build_tables
 from switchbench.store import (
@@ -69,6 +71,7 @@ def _report_of(folder: SweepFolder, manifest: Manifest) -> SweepReport:
     runs, timings = read_runs(folder), read_timings(folder)
     configurations = gather_configurations(manifest, runs=runs, timings=timings)
     pairs = compare_pairs(configurations, sweep=manifest.sweep)
+    scaling = fit_scaling(configurations)
     asked = {run_id for configuration in configurations for run_id in configuration.run_ids.values()}
     ends = [end for configuration in configurations for end in configuration.ends.values()]
     strangers = {row.run_id for row in runs if row.parent_run_id is None} - asked
@@ -89,10 +92,14 @@ def _report_of(folder: SweepFolder, manifest: Manifest) -> SweepReport:
         command=manifest.command,
         summary=summarize_sweep(configurations, pairs=pairs),
         counts=counts,
-        tables=build_tables(configurations, pairs=pairs),
+        tables=build_tables(configurations, pairs=pairs, scaling=scaling),
         problems=tuple(_problems(configurations, folder=folder)),
-        notes=tuple(_notes(counts, timings=list(reference.values()), has_pairs=bool(pairs), ends=ends)),
+        notes=tuple(
+            _notes(counts, timings=list(reference.values()), has_pairs=bool(pairs), ends=ends, scaling=scaling)
+        ),
         comparisons=tuple(comparison for pair in pairs for comparison in pair.comparisons),
+        scaling=scaling,
+        estimates=estimate_errors(configurations),
         runs=tuple(ends),
         earlier=tuple(row for c in configurations for rows in c.earlier.values() for row in rows),
         timings=tuple(timing for timing in timings if timing.config_id in {c.config_id for c in configurations}),
@@ -114,7 +121,14 @@ def _problems(configurations: Sequence[Configuration], *, folder: SweepFolder) -
     ]
 
 
-def _notes(counts: Counts, *, timings: Sequence[TimingRecord], has_pairs: bool, ends: Sequence[RunRecord]) -> list[str]:
+def _notes(
+    counts: Counts,
+    *,
+    timings: Sequence[TimingRecord],
+    has_pairs: bool,
+    ends: Sequence[RunRecord],
+    scaling: Sequence[Scaling],
+) -> list[str]:
     notes = ["± is the standard deviation over seeds."]
     if has_pairs:
         notes[0] = "± is the standard deviation over seeds, [ ] a 95% interval over them; nll is in nats per token."
@@ -144,6 +158,7 @@ def _notes(counts: Counts, *, timings: Sequence[TimingRecord], has_pairs: bool, 
         "FLOPs are those of training up to the end: useful (nothing dropped, no padding), provisioned (all slots of "
         "the experts computed), executed (what was really computed)."
     )
+    notes.append(how_to_read(scaling))
     if counts.not_in_manifest:
         runs = "1 stored run is" if counts.not_in_manifest == 1 else f"{counts.not_in_manifest} stored runs are"
         notes.append(f"{runs} no longer asked for by the sweep file, and left out.")

@@ -1,28 +1,15 @@
-"""The three tables of a sweep: head to head, cost, and what capacity buys.
+"""The tables of a sweep: head to head, cost, what capacity buys, and what else there is to say of costs.
 
 One row per configuration, a mean over its seeds. A dense twin stands right above the sparse ones compared to it.
 """
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from switchbench import units
-from switchbench.caveats import Caveat, in_order
-from switchbench.compare import Configuration, Measure, Pair
-from switchbench.record import RunRecord
-from switchbench.report.aggregates import (
-    Mixtures,
-    capacity_text,
-    example_row,
-    mixtures_of,
-    model_name,
-    setting_name,
-    setting_text,
-    setting_value,
-    swept_paths,
-)
+from switchbench.compare import Configuration, Measure, Pair, Scaling
+from switchbench.report.aggregates import example_row, mixtures_of, setting_text, swept_paths
 from switchbench.report.cells import (
     arithmetic_cell,
     difference_cell,
@@ -36,8 +23,10 @@ from switchbench.report.cells import (
     timed_cell,
     wall_clock_cell,
 )
-from switchbench.report.elements import Cell, Column, Row, Table
-from switchbench.units import UNKNOWN
+from switchbench.report.contents import Contents, configuration_table, groups_of
+from switchbench.report.elements import Cell, Column, Table
+from switchbench.report.estimates import estimates_table
+from switchbench.report.scaling import scaling_table
 
 _SPEEDUPS: dict[Measure, str] = {
     "step_speedup": "step\nspeed-up",
@@ -48,31 +37,23 @@ _SPEEDUPS: dict[Measure, str] = {
 """The speed-ups with what stands above them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Contents:
-    """What the tables of a sweep are drawn from."""
-
-    configurations: tuple[Configuration, ...]
-    """Those with at least one run that went well, in the manifest's order."""
-    pairs: tuple[Pair, ...]
-    """The pairs of twins."""
-    mixtures: Mixtures
-    """What the runs have not in common."""
-
-
-def build_tables(configurations: Sequence[Configuration], *, pairs: Sequence[Pair]) -> tuple[Table, ...]:
-    """Build the tables of a sweep; that of the capacity only where there are sparse configurations.
+def build_tables(
+    configurations: Sequence[Configuration], *, pairs: Sequence[Pair], scaling: Sequence[Scaling]
+) -> tuple[Table, ...]:
+    """Build the tables of a sweep, those that it has something for.
 
     Args:
         configurations: All configurations of the sweep; those without a run that went well get no row.
         pairs: The pairs of twins among them.
+        scaling: How their costs grow.
     """
     finished = tuple(configuration for configuration in configurations if configuration.finished)
     contents = Contents(configurations=finished, pairs=tuple(pairs), mixtures=mixtures_of(finished))
     tables = [_head_to_head(contents), _cost(contents)]
     if any(configuration.role == "sparse" for configuration in finished):
         tables.append(_capacity(contents))
-    return tuple(tables)
+    further = (scaling_table(scaling), estimates_table(contents))
+    return (*tables, *(table for table in further if table is not None))
 
 
 def _head_to_head(contents: Contents) -> Table:
@@ -106,7 +87,9 @@ def _head_to_head(contents: Contents) -> Table:
         *(Column(key=measure, header=header) for measure, header in _SPEEDUPS.items()),
         Column(key="seeds", header="seeds"),
     )
-    return _table("head_to_head", "Head to head", columns, contents, groups=_groups(contents), cells=cells)
+    return configuration_table(
+        "head_to_head", "Head to head", columns, contents, groups=groups_of(contents), cells=cells
+    )
 
 
 def _cost(contents: Contents) -> Table:
@@ -145,7 +128,7 @@ def _cost(contents: Contents) -> Table:
         Column(key="expert_load_cv", header="load cv\n(per batch)"),
         Column(key="seeds", header="seeds"),
     )
-    return _table("cost", "Cost", columns, contents, groups=_groups(contents), cells=cells)
+    return configuration_table("cost", "Cost", columns, contents, groups=groups_of(contents), cells=cells)
 
 
 def _capacity(contents: Contents) -> Table:
@@ -193,54 +176,4 @@ def _capacity(contents: Contents) -> Table:
     ordered = [sorted(group, key=capacity_factor) for group in groups.values()]
     if all(len(group) == 1 for group in ordered):  # only one capacity factor: nothing to set apart
         ordered = [[configuration for group in ordered for configuration in group]]
-    return _table("capacity", "What capacity buys", columns, contents, groups=ordered, cells=cells)
-
-
-def _table(
-    key: str,
-    title: str,
-    columns: Sequence[Column],
-    contents: Contents,
-    *,
-    groups: Sequence[Sequence[Configuration]],
-    cells: Callable[[Configuration], tuple[Cell, ...]],
-) -> Table:
-    paths = swept_paths(contents.configurations)
-    labels = (
-        Column(key="model", header="model", is_label=True),
-        Column(key="num_experts", header="experts", is_label=True),
-        Column(key="capacity_factor", header="capacity\nfactor", is_label=True),
-        *(Column(key=path, header=setting_name(path).replace(" ", "\n", 1), is_label=True) for path in paths),
-    )
-
-    def row(configuration: Configuration, *, starts_group: bool) -> Row:
-        record = example_row(configuration)
-        is_sparse = configuration.role == "sparse"
-        named = (
-            Cell(text=model_name(configuration), value=record.model_size, caveats=_model_caveats(record)),
-            Cell(text=str(record.num_experts), value=record.num_experts) if is_sparse else Cell(text=UNKNOWN),
-            Cell(text=capacity_text(record), value=record.capacity_factor),
-            *(Cell(text=setting_text(configuration, path), value=setting_value(configuration, path)) for path in paths),
-        )
-        return Row(config_id=configuration.config_id, cells=named + cells(configuration), starts_group=starts_group)
-
-    rows = (row(configuration, starts_group=i == 0) for group in groups for i, configuration in enumerate(group))
-    return Table(key=key, title=title, columns=(*labels, *columns), rows=tuple(rows))
-
-
-def _model_caveats(row: RunRecord) -> tuple[str, ...]:
-    """What holds of a model whatever is said of it."""
-    return in_order(caveat for caveat in row.caveats if caveat == Caveat.NON_CAUSAL_ROUTING)
-
-
-def _groups(contents: Contents) -> list[list[Configuration]]:
-    """Each dense configuration followed by the sparse ones it is the twin of; those without a twin come last."""
-    groups = []
-    placed: set[str] = set()
-    for dense in contents.configurations:
-        if dense.role == "dense":
-            members = [c for c in contents.configurations if c.config_id in dense.twin_of and c.config_id not in placed]
-            placed |= {member.config_id for member in members}
-            groups.append([dense, *members])
-    rest = [c for c in contents.configurations if c.role == "sparse" and c.config_id not in placed]
-    return [*groups, rest] if rest else groups
+    return configuration_table("capacity", "What capacity buys", columns, contents, groups=ordered, cells=cells)

@@ -100,6 +100,8 @@ def _render_table(table: Table, *, screen: _Screen) -> None:
             screen.console.print(_draw(grid, block))
     for letter, sentence in place_footnotes(table).sentences.items():
         screen.say(f"{screen.marks(letter)} {sentence}", style="dim")
+    for note in table.notes:
+        screen.say(note)
 
 
 def _render_stacked(grid: _Grid, *, screen: _Screen) -> None:

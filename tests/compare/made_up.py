@@ -21,7 +21,7 @@ def make_configuration(
         role=spec.model.ffn.kind,
         twin_of=twin_of,
         settings={},
-        spec={},
+        spec=spec.model_dump(mode="json"),
         run_ids={seed: with_seed(spec, seed).run_id for seed in nlls},
         ends={seed: runs[-1] for seed, runs in rows.items()},
         earlier={seed: tuple(runs[:-1]) for seed, runs in rows.items()},

@@ -137,4 +137,4 @@ def test_step_times_of_two_passes_are_a_doubt_of_their_ratio_alone(tmp_path: Pat
     assert "TIMED_APART" in cell(sweep, "head_to_head", SPARSE.config_id, "time_speedup").caveats
     assert "TIMED_APART" not in cell(sweep, "head_to_head", SPARSE.config_id, "time_to_quality_s").caveats
     sentences = place_footnotes(sweep.tables[0]).sentences.values()
-    assert sum(sentence.startswith("The two were not timed together") for sentence in sentences) == 1
+    assert sum(sentence.startswith("Not timed together") for sentence in sentences) == 1

@@ -1,0 +1,94 @@
+"""Tables with one row per configuration: what they are drawn from, and the settings that stand first in each row."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from switchbench.caveats import Caveat, in_order
+from switchbench.compare import Configuration, Pair
+from switchbench.record import RunRecord
+from switchbench.report.aggregates import (
+    Mixtures,
+    capacity_text,
+    example_row,
+    model_name,
+    setting_name,
+    setting_text,
+    setting_value,
+    swept_paths,
+)
+from switchbench.report.elements import Cell, Column, Row, Table
+from switchbench.units import UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What the tables of a sweep are drawn from."""
+
+    configurations: tuple[Configuration, ...]
+    """Those with at least one run that went well, in the manifest's order."""
+    pairs: tuple[Pair, ...]
+    """The pairs of twins."""
+    mixtures: Mixtures
+    """What the runs have not in common."""
+
+
+def groups_of(contents: Contents) -> list[list[Configuration]]:
+    """Each dense configuration followed by the sparse ones it is the twin of; those without a twin come last."""
+    groups = []
+    placed: set[str] = set()
+    for dense in contents.configurations:
+        if dense.role == "dense":
+            members = [c for c in contents.configurations if c.config_id in dense.twin_of and c.config_id not in placed]
+            placed |= {member.config_id for member in members}
+            groups.append([dense, *members])
+    rest = [c for c in contents.configurations if c.role == "sparse" and c.config_id not in placed]
+    return [*groups, rest] if rest else groups
+
+
+def configuration_table(
+    key: str,
+    title: str,
+    columns: Sequence[Column],
+    contents: Contents,
+    *,
+    groups: Sequence[Sequence[Configuration]],
+    cells: Callable[[Configuration], tuple[Cell, ...]],
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """Build a table with a row per configuration, its settings first.
+
+    Args:
+        key: Name of the table.
+        title: What it shows.
+        columns: Its columns, without those of the settings.
+        contents: What is drawn from.
+        groups: The configurations, in the order of their rows.
+        cells: The cells of a configuration, one per column.
+        notes: What is said under the table.
+    """
+    paths = swept_paths(contents.configurations)
+    labels = (
+        Column(key="model", header="model", is_label=True),
+        Column(key="num_experts", header="experts", is_label=True),
+        Column(key="capacity_factor", header="capacity\nfactor", is_label=True),
+        *(Column(key=path, header=setting_name(path).replace(" ", "\n", 1), is_label=True) for path in paths),
+    )
+
+    def row(configuration: Configuration, *, starts_group: bool) -> Row:
+        record = example_row(configuration)
+        is_sparse = configuration.role == "sparse"
+        named = (
+            Cell(text=model_name(configuration), value=record.model_size, caveats=_model_caveats(record)),
+            Cell(text=str(record.num_experts), value=record.num_experts) if is_sparse else Cell(text=UNKNOWN),
+            Cell(text=capacity_text(record), value=record.capacity_factor),
+            *(Cell(text=setting_text(configuration, path), value=setting_value(configuration, path)) for path in paths),
+        )
+        return Row(config_id=configuration.config_id, cells=named + cells(configuration), starts_group=starts_group)
+
+    rows = (row(configuration, starts_group=i == 0) for group in groups for i, configuration in enumerate(group))
+    return Table(key=key, title=title, columns=(*labels, *columns), rows=tuple(rows), notes=notes)
+
+
+def _model_caveats(row: RunRecord) -> tuple[str, ...]:
+    """What holds of a model whatever is said of it."""
+    return in_order(caveat for caveat in row.caveats if caveat == Caveat.NON_CAUSAL_ROUTING)
