@@ -1,5 +1,6 @@
-"""What a model costs, by arithmetic from its specification alone: parameters and FLOPs per component. No torch."""
+"""What a model costs, by arithmetic from its specification alone: parameters, FLOPs and bytes per component."""
 
+from switchbench.cost.activations import Activations
 from switchbench.cost.flops import (
     ForwardFlops,
     SequenceFlops,
@@ -7,6 +8,7 @@ from switchbench.cost.flops import (
     forward_flops_of,
     paper_forward_flops,
 )
+from switchbench.cost.memory import Memory, count_memory, memory_of
 from switchbench.cost.parameters import RELATIVE_POSITION_BUCKETS, Parameters, count_parameters, parameters_of
 from switchbench.cost.run import Cost, cost_of
 from switchbench.cost.training import (
@@ -20,17 +22,21 @@ from switchbench.cost.training import (
 __all__ = [
     "RELATIVE_POSITION_BUCKETS",
     "TRAIN_OVER_FORWARD",
+    "Activations",
     "Cost",
     "ForwardFlops",
+    "Memory",
     "Parameters",
     "SequenceFlops",
     "TrainFlops",
     "computed_share",
     "cost_of",
     "count_forward_flops",
+    "count_memory",
     "count_parameters",
     "count_train_flops",
     "forward_flops_of",
+    "memory_of",
     "paper_forward_flops",
     "parameters_of",
     "provisioned_over_useful",

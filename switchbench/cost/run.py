@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from switchbench.cost.flops import ForwardFlops, count_forward_flops
+from switchbench.cost.memory import Memory, count_memory
 from switchbench.cost.parameters import Parameters, count_parameters
 from switchbench.cost.training import TrainFlops, count_train_flops
 from switchbench.spec import RunSpec
@@ -20,10 +21,12 @@ class Cost:
     """Training FLOPs up to the last annealed point, with nothing dropped."""
     trained_flops: TrainFlops
     """The same over all steps that are computed, every cooldown included."""
+    memory: Memory
+    """Memory of a training step on a CPU."""
 
 
 def cost_of(spec: RunSpec) -> Cost:
-    """Count a run's parameters and FLOPs.
+    """Count a run's parameters, FLOPs and bytes.
 
     Args:
         spec: The run.
@@ -33,4 +36,5 @@ def cost_of(spec: RunSpec) -> Cost:
         forward_flops_per_token=count_forward_flops(spec.model, vocab_size=spec.vocab_size, seq_len=spec.data.seq_len),
         train_flops=count_train_flops(spec, num_steps=spec.train.num_steps),
         trained_flops=count_train_flops(spec, num_steps=spec.train.trained_steps),
+        memory=count_memory(spec),
     )

@@ -30,6 +30,8 @@ class Architecture:
     """Whether feed-forward layers and experts have three matrices instead of two."""
     decoder_layers: int
     """Layers of the decoder."""
+    is_gelu: bool = False
+    """Whether an ungated layer's activation is GELU, whose backward pass needs its input too, and not ReLU."""
     encoder_layers: int = 0
     """Layers of the encoder; 0: decoder-only."""
     sparse_layers: int = 0
@@ -80,6 +82,7 @@ def architecture_of(model: ModelSpec, *, vocab_size: int) -> Architecture:
         d_head=model.d_head,
         d_ff=ffn.active_d_ff if isinstance(ffn, SparseFFNSpec) else ffn.d_ff,
         is_gated=is_gated(ffn.activation),
+        is_gelu=ffn.activation == "gelu",
         decoder_layers=model.num_layers,
         is_output_tied=model.tied_output,
         qk_norm_scales=2 * model.d_head,
