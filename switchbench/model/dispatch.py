@@ -21,9 +21,7 @@ from switchbench.errors import UsageError
 from switchbench.model.activation import activate, activate_backward_, activate_into
 from switchbench.model.router import Routing
 from switchbench.spec import Backend, Dispatch
-
-GROUPED_ALIGNMENT_BYTES = 16
-"""Rows of a grouped matmul must be a multiple of this long."""
+from switchbench.spec.dispatch import GROUPED_ALIGNMENT_BYTES, can_group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +60,8 @@ def choose_backend(choice: Dispatch, *, device: torch.device, dtype: torch.dtype
     Raises:
         UsageError: the grouped matmul was asked for and does not take this shape or precision.
     """
-    itemsize = dtype.itemsize
-    can_group = dtype != torch.float64 and all(
-        width * itemsize % GROUPED_ALIGNMENT_BYTES == 0 for width in (d_model, d_ff)
-    )
-    if choice == "grouped_mm" and not can_group:
+    is_grouped = dtype != torch.float64 and can_group(d_model=d_model, d_ff=d_ff, item_bytes=dtype.itemsize)
+    if choice == "grouped_mm" and not is_grouped:
         raise UsageError(
             "dispatch 'grouped_mm' takes float32 and bfloat16 and rows of a multiple of "
             f"{GROUPED_ALIGNMENT_BYTES} bytes, got d_model {d_model} and d_ff {d_ff} in "
@@ -77,7 +72,7 @@ def choose_backend(choice: Dispatch, *, device: torch.device, dtype: torch.dtype
     if device.type == "cpu":
         return "loop"
     is_hopper = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
-    return "grouped_mm" if can_group and dtype == torch.bfloat16 and is_hopper else "padded"
+    return "grouped_mm" if is_grouped and dtype == torch.bfloat16 and is_hopper else "padded"
 
 
 def apply_experts(
