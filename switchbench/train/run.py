@@ -78,7 +78,7 @@ def train_run(
     device = resolve_device(execution.device)
     torch.set_num_threads(execution.threads)
     facts = machine_facts(device)
-    _touch_library(spec, device=device, dispatch=execution.dispatch)
+    touch_library(spec, device=device, dispatch=execution.dispatch)
     recorder = Recorder(
         spec=spec,
         sweep=sweep,
@@ -127,8 +127,14 @@ def save_weights(state: TrainState, path: FilePath) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _touch_library(spec: RunSpec, *, device: torch.device, dispatch: Dispatch) -> None:
-    """Take a step of a toy of the same kind, so that the library's code and buffers are no part of the run's memory."""
+def touch_library(spec: RunSpec, *, device: torch.device, dispatch: Dispatch) -> None:
+    """Take a step of a toy of the same kind, so that the library's code and buffers are no part of the run's memory.
+
+    Args:
+        spec: The run.
+        device: Where it is to live.
+        dispatch: How experts are computed.
+    """
     ffn = spec.model.ffn.model_copy(update={"d_ff": 8})
     shape = {"d_model": 8, "num_layers": spec.model.num_layers, "num_heads": 1, "d_head": 8}
     toy = spec.model.model_copy(update=shape | {"ffn": ffn})
