@@ -105,15 +105,17 @@ class Conditions:
         return Activations(weight_copies=num_weights * self.width if self.width < WIDE else 0)
 
 
-def norm_activations(conditions: Conditions, *, tokens: int, d_model: int) -> Activations:
+def norm_activations(conditions: Conditions, *, tokens: int, d_model: int, is_result_kept: bool = True) -> Activations:
     """Count what a norm keeps.
 
     Args:
         conditions: How it is computed.
         tokens: Tokens, T.
         d_model: Width, D.
+        is_result_kept: Whether what comes after it needs its result in the backward pass.
     """
-    return Activations(norm=tokens * (WIDE * (d_model + 1) + conditions.width * d_model))
+    result = tokens * d_model * conditions.width if is_result_kept else 0
+    return Activations(norm=tokens * WIDE * (d_model + 1) + result)
 
 
 def attention_activations(
@@ -181,6 +183,18 @@ def sparse_activations(architecture: Architecture, conditions: Conditions, *, to
     )
 
 
+def keeps_its_input(architecture: Architecture, conditions: Conditions) -> bool:
+    """Whether a sparse layer keeps what its norm gives: not where all that it keeps of that is copies.
+
+    Args:
+        architecture: Experts.
+        conditions: How it is computed.
+    """
+    has_router_copy = conditions.width < WIDE or conditions.has_jitter
+    is_kept_by_router = conditions.router != "hash" and not has_router_copy
+    return conditions.backend == "loop" or architecture.shared_d_ff > 0 or is_kept_by_router
+
+
 def logits_activations(architecture: Architecture, conditions: Conditions, *, tokens: int) -> Activations:
     """Count what the output projection and the loss keep; the projection's input is the last norm's.
 
@@ -228,15 +242,18 @@ def _router_bytes(a: Architecture, conditions: Conditions, *, tokens: int) -> in
 
 
 def _dispatch_bytes(a: Architecture, conditions: Conditions, *, kept: int, rows: int) -> int:
-    width = conditions.width
+    width, is_loop = conditions.width, conditions.backend == "loop"
     has_places_of_its_own = a.top_k > 1 or conditions.router == "expert_choice"
-    dispatched = kept * (a.d_model * width + WIDE + INDEX * (2 if has_places_of_its_own else 1))
+    places = kept * INDEX * (2 if has_places_of_its_own else 1)
+    # The loop keeps gates and answers in any case. Where autograd chooses, gates are kept in the answers' precision,
+    # and answers not at all beside gates that have no gradient.
+    gates = kept * (WIDE if is_loop else width)
+    answers = kept * a.d_model * width if is_loop or conditions.router != "hash" else 0
     match conditions.backend:
         case "loop":
-            return dispatched
+            inputs = 0
         case "grouped_mm":
-            dispatched += kept * a.d_model * width + a.num_experts * 4
+            inputs = kept * a.d_model * width + a.num_experts * WIDE  # with the end of each expert's rows
         case "padded":
-            dispatched += rows * a.d_model * width + kept * INDEX
-    # The gates in the precision of the answers that they multiply; the float32 ones are not needed then.
-    return dispatched - kept * (WIDE - width)
+            inputs = rows * a.d_model * width + kept * INDEX  # with the slot of each row
+    return places + gates + answers + inputs

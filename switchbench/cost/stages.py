@@ -17,6 +17,7 @@ from switchbench.cost.activations import (
     attention_activations,
     attention_weights,
     ffn_activations,
+    keeps_its_input,
     logits_activations,
     norm_activations,
     sparse_activations,
@@ -157,7 +158,9 @@ def _sparse(a: Architecture, conditions: Conditions, *, block: int, tokens: int,
     return Stage(
         name="sparse layer",
         block=block,
-        kept=norm_activations(conditions, tokens=tokens, d_model=a.d_model)
+        kept=norm_activations(
+            conditions, tokens=tokens, d_model=a.d_model, is_result_kept=keeps_its_input(a, conditions)
+        )
         + sparse_activations(a, conditions, tokens=tokens, kept=kept),
         weights=a.ffn_matrices * a.d_model * (a.num_experts * a.expert_d_ff + a.shared_d_ff)
         + (a.d_model * a.num_experts if a.has_router else 0)
