@@ -147,6 +147,10 @@ class RunRecord(_Record):
     estimated_peak_memory_bytes: int | None = Field(
         None, description="`peak_memory_bytes` as it was estimated before the run."
     )
+    micro_batch_tokens: int | None = Field(
+        None, description="Tokens of a micro-batch, after the whole batch ran out of memory; None: the whole batch."
+    )
+    num_resumes: int | None = Field(None, description="How often the run was continued from a checkpoint.")
     # Data
     corpus_bytes: int | None = Field(None, description="Bytes of the corpus.")
     train_corpus_tokens: int | None = Field(None, description="Tokens of its training part.")

@@ -3,6 +3,8 @@
 Axes: T tokens, D width, F hidden width (per expert), E experts, V vocabulary.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -152,17 +154,18 @@ class SwitchFFN(nn.Module):
         )
 
     @torch.no_grad()
-    def update_choice_bias(self, routing: Routing) -> None:
+    def update_choice_bias(self, routings: Sequence[Routing]) -> None:
         """Raise the bias of experts with less than the mean load and lower the others', by a fixed step.
 
         Args:
-            routing: What the router decided in the step just taken.
+            routings: What the router decided in the step just taken, one per micro-batch.
 
         Source:
             Wang et al. 2024 (arXiv:2408.15664), algorithm 1: the sign of the error, not its size.
         """
         if self.choice_bias_E is not None:
-            load_E = routing.tokens_per_expert_EG.sum(dim=1).to(self.choice_bias_E.dtype)
+            loads = torch.stack([routing.tokens_per_expert_EG.sum(dim=1) for routing in routings])
+            load_E = loads.sum(dim=0).to(self.choice_bias_E.dtype)
             self.choice_bias_E += self.spec.balance_bias_rate * (load_E.mean() - load_E).sign()
 
 

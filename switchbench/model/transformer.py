@@ -153,13 +153,14 @@ class Transformer(nn.Module):
         """Adapt the routers that are balanced by a bias; the others stay as they are.
 
         Args:
-            routings: What the routers decided in the step just taken, from the bottom up.
+            routings: What the routers decided in the step just taken, from the bottom up, micro-batch after
+                micro-batch.
         """
         if not isinstance(self.spec.ffn, SparseFFNSpec) or self.spec.ffn.balance != "bias":
             return
         layers = [module for module in self.modules() if isinstance(module, SwitchFFN)]
-        for layer, routing in zip(layers, routings, strict=True):
-            layer.update_choice_bias(routing)
+        for index, layer in enumerate(layers):
+            layer.update_choice_bias(routings[index :: len(layers)])
 
 
 def build_model(spec: RunSpec, *, dispatch: Dispatch = "auto") -> Transformer:

@@ -18,6 +18,7 @@ from switchbench.spec.run import (
     Precision,
     RunSpec,
     TrainSpec,
+    smaller_micro_batch,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "default_d_ff",
     "expert_capacity",
     "is_gated",
+    "smaller_micro_batch",
 ]

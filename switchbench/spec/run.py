@@ -205,6 +205,32 @@ class ExecutionSpec:
     """How experts are computed; ``auto``: as is fastest for the device, precision and shape."""
     checkpoint: str | None = None
     """File that takes the final weights (safetensors); None: they are not kept."""
+    micro_batch_tokens: int | None = None
+    """Tokens of a micro-batch, whose gradients are added up; None: the whole batch at once."""
+    unfinished: str | None = None
+    """File that takes the state of the unfinished run, and that it goes on from if it is there; None: none."""
+    checkpoint_every_s: float = 600.0
+    """Least time between two such states."""
+
+
+def smaller_micro_batch(spec: RunSpec, micro_batch_tokens: int | None = None) -> int | None:
+    """Give the next smaller micro-batch that leaves the mathematics as it is, at most half as large.
+
+    It divides the batch, and is whole routing groups of a sparse model, whole sequences of a dense one.
+
+    Args:
+        spec: The run.
+        micro_batch_tokens: The one to be halved; None: the whole batch.
+
+    Returns:
+        Tokens of the micro-batch; None where it cannot be smaller.
+    """
+    is_sparse = isinstance(spec.model.ffn, SparseFFNSpec)
+    unit = spec.routing_group_tokens if is_sparse else spec.data.seq_len
+    num_units = spec.train.batch_tokens // unit
+    most = (micro_batch_tokens or spec.train.batch_tokens) // unit // 2
+    units = next((units for units in range(most, 0, -1) if num_units % units == 0), None)
+    return None if units is None else units * unit
 
 
 def _digest(spec: RunSpec, *, exclude_seed: bool) -> str:

@@ -1,13 +1,15 @@
 """Evaluation on held-out text: dropless, deterministic, and without auxiliary terms; with limited experts beside it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from switchbench.data.batches import held_out_batches
+from switchbench.data.batches import Batch, held_out_batches
 from switchbench.model.ffn import DenseFFN, SwitchFFN
 from switchbench.model.router import Routing
 from switchbench.model.transformer import Transformer
@@ -26,23 +28,38 @@ class Evaluation:
     """Tokens scored."""
 
 
-def evaluate(model: Transformer, token_ids: np.ndarray, *, spec: RunSpec, max_tokens: int | None) -> Evaluation:
+def evaluate(
+    model: Transformer,
+    token_ids: np.ndarray,
+    *,
+    spec: RunSpec,
+    max_tokens: int | None,
+    batch_tokens: int | None = None,
+) -> Evaluation:
     """Score held-out text.
 
     Args:
         model: The model; not changed.
         token_ids: Held-out tokens.
-        spec: The run; batches are of its size.
+        spec: The run.
         max_tokens: Score at most so many tokens from the start; None: all.
+        batch_tokens: Tokens at a time, whole routing groups of a sparse model; None: the run's batch.
     """
     ffn = spec.model.ffn
     limit = ffn.evaluation_capacity_factor if isinstance(ffn, SparseFFNSpec) else None
+    batches = partial(
+        held_out_batches,
+        token_ids,
+        seq_len=spec.data.seq_len,
+        batch_tokens=batch_tokens or spec.train.batch_tokens,
+        max_tokens=max_tokens,
+    )
     nll = nll_capacity = None
     num_tokens = 0
     if not isinstance(ffn, SparseFFNSpec) or ffn.is_causal:
-        nll, num_tokens = _score(model, token_ids, spec=spec, max_tokens=max_tokens, capacity_factor=None)
+        nll, num_tokens = _score(model, batches(), spec=spec, capacity_factor=None)
     if limit is not None:
-        nll_capacity, num_tokens = _score(model, token_ids, spec=spec, max_tokens=max_tokens, capacity_factor=limit)
+        nll_capacity, num_tokens = _score(model, batches(), spec=spec, capacity_factor=limit)
     return Evaluation(nll=nll, nll_capacity=nll_capacity, num_tokens=num_tokens)
 
 
@@ -84,18 +101,29 @@ def ffn_rms_ratio(model: Transformer, token_BS: Tensor) -> float | None:
 
 @torch.no_grad()
 def _score(
-    model: Transformer, token_ids: np.ndarray, *, spec: RunSpec, max_tokens: int | None, capacity_factor: float | None
+    model: Transformer, batches: Iterable[Batch], *, spec: RunSpec, capacity_factor: float | None
 ) -> tuple[float, int]:
     """Mean nll, summed in float64 over batches, and the number of tokens."""
     device = model.embedding.device
     total, num_tokens = torch.zeros((), dtype=torch.float64, device=device), 0
-    for batch in held_out_batches(
-        token_ids, seq_len=spec.data.seq_len, batch_tokens=spec.train.batch_tokens, max_tokens=max_tokens
-    ):
-        count = batch.targets_BS.numel()
-        group = spec.routing_group_tokens if count % spec.routing_group_tokens == 0 else count
-        output = model(batch.inputs_BS.to(device), capacity_factor=capacity_factor, group_tokens=group)
-        targets = batch.targets_BS.to(device).flatten()
-        total += F.cross_entropy(output.logits_BSV.flatten(0, 1), targets, reduction="sum").double()
-        num_tokens += count
+    for batch in batches:
+        for part in _whole_groups_and_rest(batch, group_tokens=spec.routing_group_tokens):
+            count = part.targets_BS.numel()
+            group = min(spec.routing_group_tokens, count)
+            output = model(part.inputs_BS.to(device), capacity_factor=capacity_factor, group_tokens=group)
+            targets = part.targets_BS.to(device).flatten()
+            total += F.cross_entropy(output.logits_BSV.flatten(0, 1), targets, reduction="sum").double()
+            num_tokens += count
     return float(total) / num_tokens, num_tokens
+
+
+def _whole_groups_and_rest(batch: Batch, *, group_tokens: int) -> list[Batch]:
+    """Part a last batch that is no whole number of routing groups: what is left over is a group of its own."""
+    num_sequences, seq_len = batch.targets_BS.shape
+    whole = num_sequences * seq_len // group_tokens * group_tokens // seq_len
+    if whole in (0, num_sequences):
+        return [batch]
+    return [
+        Batch(inputs_BS=batch.inputs_BS[rows], targets_BS=batch.targets_BS[rows])
+        for rows in (slice(None, whole), slice(whole, None))
+    ]

@@ -3,8 +3,11 @@
 Axes: L sparse layers, E experts, P parts of a sequence, S positions.
 """
 
+import functools
 import math
+import operator
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -39,8 +42,8 @@ class RoutingSums:
     """Largest share of a balanced load that an expert had in one group; a maximum, not a sum."""
 
     @classmethod
-    def of_step(cls, routings: tuple[Routing, ...], *, seq_len: int) -> "RoutingSums":
-        """Take the decisions of one step.
+    def of_micro_batch(cls, routings: tuple[Routing, ...], *, seq_len: int) -> "RoutingSums":
+        """Take the decisions of one micro-batch, which may be a whole batch.
 
         Args:
             routings: One per sparse layer; at least one.
@@ -71,6 +74,20 @@ class RoutingSums:
             },
             group_load_min_L=torch.stack([load_EG.min() for load_EG in load]),
             group_load_max_L=torch.stack([load_EG.max() for load_EG in load]),
+        )
+
+    @classmethod
+    def of_step(cls, parts: Sequence["RoutingSums"]) -> "RoutingSums":
+        """Join the micro-batches of one step, which are equally long: what the step would have given as a whole.
+
+        Args:
+            parts: One per micro-batch; at least one.
+        """
+        total = functools.reduce(operator.add, parts)
+        return replace(
+            total,
+            mean_probs_LE=total.mean_probs_LE / len(parts),
+            per_step_L={name: values_L / len(parts) for name, values_L in total.per_step_L.items()},
         )
 
     def __add__(self, other: Self) -> "RoutingSums":
@@ -168,16 +185,27 @@ class Path:
     since_branch: Window = field(default_factory=Window)
     """The closed windows since the cooldown began; add ``window`` for all of it."""
 
-    def add_routings(self, routings: tuple[Routing, ...], *, seq_len: int, backend: Backend | None = None) -> None:
+    def add_routings(
+        self,
+        routings: tuple[Routing, ...],
+        *,
+        seq_len: int,
+        backend: Backend | None = None,
+        num_micro_batches: int = 1,
+    ) -> None:
         """Add what the routers decided in one step.
 
         Args:
-            routings: One per sparse layer.
+            routings: One per sparse layer, micro-batch after micro-batch.
             seq_len: Positions per sequence, S.
             backend: What computed the experts; None for a dense model.
+            num_micro_batches: Micro-batches of the step.
         """
         if routings:
-            step = RoutingSums.of_step(routings, seq_len=seq_len)
+            num_layers = len(routings) // num_micro_batches
+            micro_batches = (routings[first : first + num_layers] for first in range(0, len(routings), num_layers))
+            parts = [RoutingSums.of_micro_batch(micro_batch, seq_len=seq_len) for micro_batch in micro_batches]
+            step = RoutingSums.of_step(parts)
             self.window.routing = step if self.window.routing is None else self.window.routing + step
         self.kept.append(sum(routing.num_kept for routing in routings))
         self.assignments.append(sum(routing.num_assignments for routing in routings))

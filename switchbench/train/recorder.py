@@ -57,7 +57,12 @@ class Recorder:
     """Time of all evaluations so far."""
     result: RunResult = field(default_factory=lambda: RunResult(runs=[], steps=[]))
     """The rows so far."""
+    num_resumes: int = 0
+    """How often the run was continued from a checkpoint."""
+    micro_batch_tokens: int | None = None
+    """Tokens of a micro-batch; None: the whole batch at once."""
     _frozen_peak_bytes: int | None = None
+    _earlier_peak_bytes: int = 0
     _computed_steps: int = 0
     _last_nll: float | None = None
     _started_s: float = field(default_factory=time.perf_counter)
@@ -158,6 +163,8 @@ class Recorder:
                 run_time_s=time_s if point.fraction == 1.0 else None,
                 step_time_s=path.step_time_s,
                 peak_memory_bytes=self.peak_memory_bytes,
+                num_resumes=self.num_resumes,
+                micro_batch_tokens=self.micro_batch_tokens,
             )
         )
 
@@ -179,18 +186,57 @@ class Recorder:
                 ffn_rms_ratio_at_init=self.ffn_rms_ratio_at_init,
                 eval_time_s=self.eval_time_s,
                 peak_memory_bytes=self.peak_memory_bytes,
+                num_resumes=self.num_resumes,
+                micro_batch_tokens=self.micro_batch_tokens,
             )
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what has been recorded, for a checkpoint."""
+        return {
+            "runs": [row.model_dump(mode="json") for row in self.result.runs],
+            "steps": [row.model_dump(mode="json") for row in self.result.steps],
+            "ffn_rms_ratio_at_init": self.ffn_rms_ratio_at_init,
+            "eval_time_s": self.eval_time_s,
+            "time_s": time.perf_counter() - self._started_s,
+            "peak_bytes": self.peak_memory_bytes,
+            "is_peak_frozen": self._frozen_peak_bytes is not None,
+            "computed_steps": self._computed_steps,
+            "last_nll": self._last_nll,
+            "num_resumes": self.num_resumes,
+        }
+
+    def continue_from(self, recorded: dict[str, Any]) -> None:
+        """Go on from what an earlier process had recorded.
+
+        Args:
+            recorded: From ``as_json``.
+        """
+        self.result = RunResult(
+            runs=[RunRecord.model_validate(row) for row in recorded["runs"]],
+            steps=[StepRecord.model_validate(row) for row in recorded["steps"]],
+        )
+        self.ffn_rms_ratio_at_init = recorded["ffn_rms_ratio_at_init"]
+        self.eval_time_s = recorded["eval_time_s"]
+        self.num_resumes = recorded["num_resumes"] + 1
+        self._started_s -= recorded["time_s"]
+        self._computed_steps = recorded["computed_steps"]
+        self._last_nll = recorded["last_nll"]
+        self._earlier_peak_bytes = recorded["peak_bytes"]
+        if recorded["is_peak_frozen"]:
+            self._frozen_peak_bytes = recorded["peak_bytes"]
 
     def freeze_peak_memory(self) -> None:
         """Take the peak memory as it is; what is kept from here on, to come back from a branch, is not training's."""
         if self._frozen_peak_bytes is None:
-            self._frozen_peak_bytes = self.meter.peak_bytes()
+            self._frozen_peak_bytes = self.peak_memory_bytes
 
     @property
     def peak_memory_bytes(self) -> int:
         """Peak memory so far, or up to where it was frozen."""
-        return self.meter.peak_bytes() if self._frozen_peak_bytes is None else self._frozen_peak_bytes
+        if self._frozen_peak_bytes is not None:
+            return self._frozen_peak_bytes
+        return max(self.meter.peak_bytes(), self._earlier_peak_bytes)
 
     def _caveats(self, tokens_seen: int, *, eval_share: float) -> list[str]:
         caveats = []

@@ -1,22 +1,20 @@
 """One run: a trunk at constant learning rate, and a cooldown that branches off for every annealed point."""
 
 import math
-import os
-import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from switchbench.data.batches import Batch, TrainBatches
 from switchbench.data.corpora import PreparedCorpus, read_tokens
 from switchbench.device import MemoryMeter, machine_facts, resolve_device
 from switchbench.record import Progress, RunResult
 from switchbench.spec import AnnealPoint, Dispatch, ExecutionSpec, RunSpec
+from switchbench.train.checkpoint import Position, load_checkpoint, save_checkpoint, write_tensors
 from switchbench.train.evaluate import Evaluation, evaluate, ffn_rms_ratio
 from switchbench.train.history import Path
 from switchbench.train.provenance import provenance
@@ -38,14 +36,36 @@ class _DivergedError(Exception):
     """The nll is not finite any more."""
 
 
+@dataclass(kw_only=True)
+class _Keeper:
+    """Keeps a checkpoint of the run, no more often than asked for."""
+
+    path: FilePath | None
+    every_s: float
+    saved_s: float = field(default_factory=time.monotonic)
+
+    def keep(self, run: "_Run") -> None:
+        """Write a checkpoint if it is time; between two steps, with every point of the curve up to here done."""
+        if self.path is None or time.monotonic() - self.saved_s < self.every_s:
+            return
+        try:
+            save_checkpoint(self.path, state=run.state, position=run.position, rows=run.recorder.as_json())
+        except OSError as error:  # a full disk is no reason to end a run that may yet write its result
+            print(f"warning: no checkpoint was written: {error}", flush=True)
+        self.saved_s = time.monotonic()
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What stays the same along a run."""
+    """A run under way."""
 
     state: TrainState
     batches: TrainBatches
     held_out_tokens: np.ndarray
     recorder: Recorder
+    position: Position
+    keeper: "_Keeper"
+    micro_batch_tokens: int | None
 
     @property
     def spec(self) -> RunSpec:
@@ -86,7 +106,10 @@ def train_run(
         provenance=provenance(spec, facts, execution=execution),
         meter=MemoryMeter(device),
         on_progress=on_progress,
+        micro_batch_tokens=execution.micro_batch_tokens,
     )
+    unfinished = None if execution.unfinished is None else FilePath(execution.unfinished)
+    keeper = _Keeper(path=unfinished, every_s=execution.checkpoint_every_s)
     try:
         run = _Run(
             state=start_training(spec, device=device, dispatch=execution.dispatch),
@@ -98,7 +121,12 @@ def train_run(
             ),
             held_out_tokens=read_tokens(corpus.held_out_tokens_path, vocab_size=corpus.vocab_size),
             recorder=recorder,
+            position=Position(),
+            keeper=keeper,
+            micro_batch_tokens=execution.micro_batch_tokens,
         )
+        if keeper.path is not None:
+            _continue(run, keeper.path)
         _train(run)
         if execution.checkpoint is not None:
             save_weights(run.state, FilePath(execution.checkpoint))
@@ -118,13 +146,7 @@ def save_weights(state: TrainState, path: FilePath) -> None:
         state: The trained model.
         path: The file; its folder must exist.
     """
-    # A name of its own: two processes may write the same weights.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in state.model.state_dict().items()}, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_tensors(state.model.state_dict(), path)
 
 
 def touch_library(spec: RunSpec, *, device: torch.device, dispatch: Dispatch) -> None:
@@ -143,21 +165,38 @@ def touch_library(spec: RunSpec, *, device: torch.device, dispatch: Dispatch) ->
     take_step(state, Batch(inputs_BS=token_BS, targets_BS=token_BS), learning_rate=0.0)
 
 
+def _continue(run: _Run, path: FilePath) -> None:
+    """Go to where an earlier process left the run, if one did."""
+    earlier = load_checkpoint(path, state=run.state)
+    if earlier is None:
+        return
+    for name, value in vars(earlier.position).items():
+        setattr(run.position, name, value)
+    run.recorder.continue_from(earlier.rows)
+    here = run.position.cooldown or run.position.trunk
+    print(f"continued from step {here.step} of {run.spec.train.num_steps}", flush=True)
+
+
 def _train(run: _Run) -> None:
     """Go along the trunk; at every annealed point branch off, cool down, record, and come back."""
-    first_inputs_BS = run.batches.batch(0).inputs_BS.to(run.state.device)
-    run.recorder.ffn_rms_ratio_at_init = ffn_rms_ratio(run.state.model, first_inputs_BS)
-    trunk = Path()
-    _chart(run, trunk, point=None)
-    *earlier_points, last_point = run.spec.train.anneal_points
-    for point in earlier_points:
-        _advance(run, trunk, until=point.branch_step)
-        run.recorder.freeze_peak_memory()
-        saved = save_state(run.state)
-        _cool_down(run, trunk.branch(), point=point)
-        restore_state(run.state, saved)
-    _advance(run, trunk, until=last_point.branch_step)
-    _cool_down(run, trunk.branch(), point=last_point)
+    position = run.position
+    if not run.recorder.result.steps:
+        first_inputs_BS = run.batches.batch(0).inputs_BS.to(run.state.device)
+        run.recorder.ffn_rms_ratio_at_init = ffn_rms_ratio(run.state.model, first_inputs_BS)
+        _chart(run, position.trunk, point=None)
+    points = run.spec.train.anneal_points
+    for point in points[position.point_index :]:
+        if position.cooldown is None:
+            _advance(run, position.trunk, until=point.branch_step)
+            if point is not points[-1]:
+                run.recorder.freeze_peak_memory()
+                position.trunk_state = save_state(run.state)
+            position.cooldown = position.trunk.branch()
+        _cool_down(run, position.cooldown, point=point)
+        if position.trunk_state is not None:
+            restore_state(run.state, position.trunk_state)
+        position.cooldown = position.trunk_state = None
+        position.point_index += 1
 
 
 def _advance(run: _Run, trunk: Path, *, until: int) -> None:
@@ -189,14 +228,21 @@ def _regular_steps(run: _Run, *, after: int, before: int) -> list[int]:
 
 def _take_steps(run: _Run, path: Path, *, until: int, point: AnnealPoint | None) -> None:
     """Take steps, with a look at the device every few."""
+    micro_batch_tokens = run.micro_batch_tokens
+    num_micro_batches = 1 if micro_batch_tokens is None else run.spec.train.batch_tokens // micro_batch_tokens
     while path.step < until:
+        run.keeper.keep(run)
         start_s, first = time.perf_counter(), path.step
         nlls_on_device, norms_on_device = [], []
         for step in range(first, min(until, first + STEPS_BETWEEN_LOOKS)):
             rate = learning_rate_at(run.spec.train, step=step, point=point)
-            outcome = take_step(run.state, run.batches.batch(step), learning_rate=rate)
+            batch = run.batches.batch(step)
+            outcome = take_step(run.state, batch, learning_rate=rate, micro_batch_tokens=micro_batch_tokens)
             path.add_routings(
-                outcome.routings, seq_len=run.spec.data.seq_len, backend=run.recorder.provenance["dispatch"]
+                outcome.routings,
+                seq_len=run.spec.data.seq_len,
+                backend=run.recorder.provenance["dispatch"],
+                num_micro_batches=num_micro_batches,
             )
             nlls_on_device.append(outcome.nll)
             norms_on_device.append(outcome.gradient_norm)
@@ -218,7 +264,13 @@ def _chart(run: _Run, path: Path, *, point: AnnealPoint | None) -> None:
 def _evaluate(run: _Run, *, max_tokens: int | None) -> Evaluation:
     """Evaluate, with its time kept apart from training; a nll that is not finite ends the run."""
     start_s = time.perf_counter()
-    evaluation = evaluate(run.state.model, run.held_out_tokens, spec=run.spec, max_tokens=max_tokens)
+    evaluation = evaluate(
+        run.state.model,
+        run.held_out_tokens,
+        spec=run.spec,
+        max_tokens=max_tokens,
+        batch_tokens=run.micro_batch_tokens,
+    )
     run.recorder.note_evaluation(evaluation, time_s=time.perf_counter() - start_s)
     for nll in (evaluation.nll, evaluation.nll_capacity):
         if nll is not None and not math.isfinite(nll):

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from switchbench.data.batches import Batch
 from switchbench.model.router import Routing
-from switchbench.model.transformer import Transformer, build_model
+from switchbench.model.transformer import ModelOutput, Transformer, build_model
 from switchbench.spec import AnnealPoint, Dispatch, RunSpec, SparseFFNSpec, TrainSpec
 
 
@@ -43,7 +43,7 @@ class StepOutcome:
     gradient_norm: Tensor
     """Global gradient norm before clipping; scalar."""
     routings: tuple[Routing, ...]
-    """What each sparse layer's router decided."""
+    """What each sparse layer's router decided: from the bottom up, micro-batch after micro-batch."""
 
 
 def start_training(spec: RunSpec, *, device: torch.device, dispatch: Dispatch = "auto") -> TrainState:
@@ -93,40 +93,65 @@ def take_step(
     batch: Batch,
     *,
     learning_rate: float,
+    micro_batch_tokens: int | None = None,
     part: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
 ) -> StepOutcome:
     """Take one optimizer step on nll + Σ_layers (aux_loss_weight · aux_loss + router_z_loss_weight · z_loss).
+
+    In micro-batches the gradients are added up. These are whole routing groups, and all terms are means over groups or
+    tokens, so the step is the same but for rounding (and for what jitter and dropout draw).
 
     Args:
         state: Changed in place.
         batch: Training batch, on the CPU.
         learning_rate: Learning rate of this step.
-        part: Wraps the parts ``forward``, ``backward`` and ``optimizer``, so that each can be timed.
+        micro_batch_tokens: Tokens of a micro-batch, from ``smaller_micro_batch``; None: the whole batch at once.
+        part: Wraps ``forward`` and ``backward`` of each micro-batch, and ``optimizer``, so that each can be timed.
     """
-    spec, ffn = state.spec, state.spec.model.ffn
-    with part("forward"):
-        output = state.model(
-            batch.inputs_BS.to(state.device),
-            capacity_factor=ffn.capacity_factor if isinstance(ffn, SparseFFNSpec) else None,
-            group_tokens=spec.routing_group_tokens,
-            noise=state.noise,
-        )
-        nll = mean_nll(output.logits_BSV.flatten(0, 1), batch.targets_BS.to(state.device).flatten())
-        objective = nll
-        if isinstance(ffn, SparseFFNSpec) and ffn.is_balanced_by_loss:
-            objective = objective + ffn.aux_loss_weight * sum(routing.aux_loss for routing in output.routings)
-        if isinstance(ffn, SparseFFNSpec) and ffn.router_z_loss_weight > 0:
-            objective = objective + ffn.router_z_loss_weight * sum(routing.z_loss for routing in output.routings)
-    with part("backward"):
-        objective.backward()  # type: ignore[no-untyped-call]
+    num_micro_batches = 1 if micro_batch_tokens is None else state.spec.train.batch_tokens // micro_batch_tokens
+    nlls: list[Tensor] = []
+    routings: list[Routing] = []
+    for micro_batch in _micro_batches(batch, num_micro_batches):
+        with part("forward"):
+            output, nll, objective = _forward(state, micro_batch)
+        with part("backward"):
+            (objective / num_micro_batches).backward()  # type: ignore[no-untyped-call]
+        nlls.append(nll.detach())
+        routings += output.routings
+        del output, nll, objective  # what the backward pass kept of them is not to stay while the next one runs
     with part("optimizer"):
-        gradient_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), spec.train.gradient_clip)
+        gradient_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), state.spec.train.gradient_clip)
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
-        state.model.update_choice_biases(output.routings)
-    return StepOutcome(nll=nll.detach(), gradient_norm=gradient_norm.detach(), routings=output.routings)
+        state.model.update_choice_biases(tuple(routings))
+    nll = nlls[0] if num_micro_batches == 1 else torch.stack(nlls).mean()
+    return StepOutcome(nll=nll, gradient_norm=gradient_norm.detach(), routings=tuple(routings))
+
+
+def _micro_batches(batch: Batch, number: int) -> list[Batch]:
+    """Cut a batch into so many, of whole sequences each."""
+    pieces = zip(batch.inputs_BS.chunk(number), batch.targets_BS.chunk(number), strict=True)
+    return [Batch(inputs_BS=inputs_BS, targets_BS=targets_BS) for inputs_BS, targets_BS in pieces]
+
+
+def _forward(state: TrainState, batch: Batch) -> tuple[ModelOutput, Tensor, Tensor]:
+    """Give the output, the nll, and what is minimized."""
+    ffn = state.spec.model.ffn
+    output: ModelOutput = state.model(
+        batch.inputs_BS.to(state.device),
+        capacity_factor=ffn.capacity_factor if isinstance(ffn, SparseFFNSpec) else None,
+        group_tokens=state.spec.routing_group_tokens if isinstance(ffn, SparseFFNSpec) else None,
+        noise=state.noise,
+    )
+    nll = mean_nll(output.logits_BSV.flatten(0, 1), batch.targets_BS.to(state.device).flatten())
+    objective = nll
+    if isinstance(ffn, SparseFFNSpec) and ffn.is_balanced_by_loss:
+        objective = objective + ffn.aux_loss_weight * sum(routing.aux_loss for routing in output.routings)
+    if isinstance(ffn, SparseFFNSpec) and ffn.router_z_loss_weight > 0:
+        objective = objective + ffn.router_z_loss_weight * sum(routing.z_loss for routing in output.routings)
+    return output, nll, objective
 
 
 def mean_nll(logits_TV: Tensor, target_T: Tensor) -> Tensor:

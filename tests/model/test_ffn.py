@@ -225,7 +225,7 @@ def test_the_choice_bias_pulls_toward_a_balanced_load() -> None:
     loads = []
     for _ in range(200):
         _, routing = apply(layer, x)
-        layer.update_choice_bias(routing)
+        layer.update_choice_bias([routing])
         loads.append(routing.tokens_per_expert_EG.max().item() / 100)
     assert loads[0] > 1.8
     assert max(loads[-20:]) < 1.15

@@ -14,7 +14,7 @@ from switchbench.data.corpora import PreparedCorpus, prepare_corpus, read_tokens
 from switchbench.model.transformer import build_model
 from switchbench.record import Progress, RunResult
 from switchbench.spec import ExecutionSpec, RunSpec
-from switchbench.train import run, train_run
+from switchbench.train import checkpoint, run, train_run
 from switchbench.train.evaluate import evaluate, ffn_rms_ratio
 from switchbench.train.steps import learning_rate_at, restore_state, save_state, start_training, take_step
 from tests.specs import sparse, tiny_run
@@ -126,14 +126,14 @@ def test_two_that_save_the_same_weights_do_not_meet(
 ) -> None:
     state = start_training(tiny_run(), device=torch.device("cpu"))
     path = tmp_path / "weights.safetensors"
-    save_file = run.save_file
+    save_file = checkpoint.save_file
 
-    def save_and_be_overtaken(*arguments: object) -> None:
-        save_file(*arguments)
-        monkeypatch.setattr(run, "save_file", save_file)
+    def save_and_be_overtaken(*arguments: object, **options: object) -> None:
+        save_file(*arguments, **options)
+        monkeypatch.setattr(checkpoint, "save_file", save_file)
         run.save_weights(state, path)
 
-    monkeypatch.setattr(run, "save_file", save_and_be_overtaken)
+    monkeypatch.setattr(checkpoint, "save_file", save_and_be_overtaken)
     run.save_weights(state, path)
     assert list(tmp_path.iterdir()) == [path]
     assert load_file(path).keys() == state.model.state_dict().keys()
