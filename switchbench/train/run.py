@@ -32,21 +32,33 @@ STEPS_BETWEEN_LOOKS = 16
 """Steps between two looks at the device: the loss is checked and the clock is read no more often than this."""
 
 
+class RunStoppedError(Exception):
+    """The run was asked to stop, and has kept a checkpoint."""
+
+
 class _DivergedError(Exception):
     """The nll is not finite any more."""
 
 
 @dataclass(kw_only=True)
 class _Keeper:
-    """Keeps a checkpoint of the run, no more often than asked for."""
+    """Keeps a checkpoint of the run, no more often than asked for, and a last one when it is to stop."""
 
     path: FilePath | None
     every_s: float
+    should_stop: Callable[[], bool]
     saved_s: float = field(default_factory=time.monotonic)
 
     def keep(self, run: "_Run") -> None:
         """Write a checkpoint if it is time; between two steps, with every point of the curve up to here done."""
-        if self.path is None or time.monotonic() - self.saved_s < self.every_s:
+        if self.should_stop():
+            self._save(run)
+            raise RunStoppedError
+        if time.monotonic() - self.saved_s >= self.every_s:
+            self._save(run)
+
+    def _save(self, run: "_Run") -> None:
+        if self.path is None:
             return
         try:
             save_checkpoint(self.path, state=run.state, position=run.position, rows=run.recorder.as_json())
@@ -79,6 +91,7 @@ def train_run(
     sweep: str,
     corpus: PreparedCorpus,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> RunResult:
     """Train one run to its end, or until it diverges or runs out of memory: both are results, recorded as such.
 
@@ -88,12 +101,14 @@ def train_run(
         sweep: Name of the sweep, for the rows.
         corpus: The run's corpus.
         on_progress: Called every few steps.
+        should_stop: Asked every few steps.
 
     Returns:
         The rows. On one machine, with the same number of CPU threads, equal runs give equal nll to the bit.
 
     Raises:
         UsageError: the device is not there.
+        RunStoppedError: the run was asked to stop; it goes on from its checkpoint the next time.
     """
     device = resolve_device(execution.device)
     torch.set_num_threads(execution.threads)
@@ -109,7 +124,7 @@ def train_run(
         micro_batch_tokens=execution.micro_batch_tokens,
     )
     unfinished = None if execution.unfinished is None else FilePath(execution.unfinished)
-    keeper = _Keeper(path=unfinished, every_s=execution.checkpoint_every_s)
+    keeper = _Keeper(path=unfinished, every_s=execution.checkpoint_every_s, should_stop=should_stop)
     try:
         run = _Run(
             state=start_training(spec, device=device, dispatch=execution.dispatch),

@@ -11,6 +11,7 @@ from switchbench.record import Progress, RunRecord, RunResult
 from switchbench.spec import ExecutionSpec, RunSpec
 from switchbench.train import checkpoint, run, train_run
 from switchbench.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from switchbench.train.run import RunStoppedError
 from switchbench.train.steps import save_state, start_training
 from tests.specs import sparse, tiny_run
 
@@ -149,3 +150,16 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
     result = train(tiny_run(), corpus, path=tmp_path / "a folder that is not there" / "x")
     assert result.runs[-1].status == "ok"
     assert "no checkpoint was written" in capfd.readouterr().out
+
+
+def test_a_run_that_is_asked_to_stop_keeps_a_checkpoint(
+    corpus: PreparedCorpus, tmp_path: Path, whole_runs: Callable[[RunSpec], RunResult]
+) -> None:
+    spec, path = tiny_run(ffn=sparse()), tmp_path / "unfinished.safetensors"
+    execution = ExecutionSpec(device="cpu", unfinished=str(path), checkpoint_every_s=3600.0)
+    answers = iter([False] * 10 + [True])
+    with pytest.raises(RunStoppedError):
+        train_run(spec, execution, sweep="test", corpus=corpus, should_stop=lambda: next(answers))
+    resumed = train_run(spec, execution, sweep="test", corpus=corpus)
+    assert [columns(row) for row in resumed.runs] == [columns(row) for row in whole_runs(spec).runs]
+    assert resumed.runs[-1].num_resumes == 1
