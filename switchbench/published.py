@@ -9,6 +9,19 @@ from functools import partial
 from switchbench.spec import Architecture
 
 _SWITCH = "Fedus, Zoph, Shazeer 2022 (arXiv:2101.03961), Table 9"
+_CLARK = (
+    "Clark et al. 2022 (arXiv:2202.01169), run table in google-deepmind/scaling_laws_for_routing; d_ff, vocabulary and "
+    "sequence length are those that give its counts to the last parameter and FLOP"
+)
+_CLARK_NOTE = (
+    "Counted with plain attention and one embedding table: the original's attention (Transformer-XL) has a fifth "
+    "matrix, for relative positions, and half as many map FLOPs again; whether its output is tied is not told."
+)
+_MEGABLOCKS = "Gale et al. 2022 (arXiv:2211.15841), Tables 1 and 2"
+_MEGABLOCKS_NOTE = (
+    "The print's weights include biases and learned positions, which are not counted here; its GFLOPs are those of a "
+    "training step of one sequence, 3 x forward{}."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +34,8 @@ class Published:
     """Where it is described."""
     note: str | None = None
     """What is to be said of the print; None: nothing."""
+    sequence_len: int | None = None
+    """Tokens per sequence that its costs are published for; None: the same as for others of its kind."""
 
 
 def _t5(
@@ -62,9 +77,63 @@ def _llama(*, d_model: int, d_ff: int, num_heads: int, num_kv_heads: int, layers
     )
 
 
+def _clark(*, d_model: int, num_heads: int, d_head: int, layers: int, experts: int = 1) -> Published:
+    """Give a decoder of Clark et al.; several experts (S-Base) are in every other layer, and a token meets one."""
+    shape = Architecture(
+        d_model=d_model,
+        vocab_size=32000,
+        num_heads=num_heads,
+        num_kv_heads=num_heads,
+        d_head=d_head,
+        d_ff=4 * d_model,
+        is_gated=False,
+        decoder_layers=layers,
+        is_output_tied=True,
+    )
+    sparse = replace(shape, sparse_layers=layers // 2, num_experts=experts, top_k=1, expert_d_ff=4 * d_model)
+    return Published(architecture=sparse if experts > 1 else shape, source=_CLARK, note=_CLARK_NOTE, sequence_len=2048)
+
+
+def _megablocks(*, d_model: int, layers: int, experts: int = 0, remark: str = "") -> Published:
+    """Give a decoder of the MegaBlocks paper: GPT-2's, with experts in every layer or in none."""
+    shape = Architecture(
+        d_model=d_model,
+        vocab_size=51200,
+        num_heads=d_model // 64,
+        num_kv_heads=d_model // 64,
+        d_head=64,
+        d_ff=4 * d_model,
+        is_gated=False,
+        is_gelu=True,
+        decoder_layers=layers,
+        is_output_tied=True,
+    )
+    sparse = replace(shape, sparse_layers=layers, num_experts=experts, top_k=1, expert_d_ff=4 * d_model)
+    return Published(
+        architecture=sparse if experts else shape,
+        source=_MEGABLOCKS,
+        note=_MEGABLOCKS_NOTE.format(", without the router" if experts else "") + remark,
+        sequence_len=1024,
+    )
+
+
 _base = partial(_t5, d_model=768, d_ff=3072, is_gated=False, num_heads=12, layers=12)
 _large = partial(_t5, d_model=1024, d_ff=4096, is_gated=False, num_heads=16, layers=24)
 _xxl = partial(_t5, d_model=4096, d_ff=10240, is_gated=True, num_heads=64, layers=24)
+_CLARK_SIZES = {
+    "15m": partial(_clark, d_model=512, num_heads=8, d_head=32, layers=6),
+    "25m": partial(_clark, d_model=512, num_heads=8, d_head=64, layers=8),
+    "55m": partial(_clark, d_model=640, num_heads=12, d_head=64, layers=10),
+    "130m": partial(_clark, d_model=896, num_heads=16, d_head=64, layers=12),
+    "370m": partial(_clark, d_model=1536, num_heads=12, d_head=128, layers=12),
+    "1.3b": partial(_clark, d_model=2048, num_heads=16, d_head=128, layers=24),
+}
+_MEGABLOCKS_SIZES = {
+    "xs": partial(_megablocks, d_model=512, layers=6),
+    "small": partial(_megablocks, d_model=768, layers=12),
+    "medium": partial(_megablocks, d_model=1024, layers=24),
+}
+_WIDER_HEADS = " The paper's heads are 64 wide; its scripts train {} of {}, which are as many weights and FLOPs."
 
 PUBLISHED: dict[str, Published] = {
     "t5-base": Published(architecture=_base(), source="Raffel et al. 2020 (arXiv:1910.10683)"),
@@ -133,5 +202,18 @@ PUBLISHED: dict[str, Published] = {
         architecture=_llama(d_model=4096, d_ff=14336, num_heads=32, num_kv_heads=8, layers=32, vocab_size=128256),
         source="Grattafiori et al. 2024 (arXiv:2407.21783)",
     ),
+    **{f"clark-{size}": clark() for size, clark in _CLARK_SIZES.items()},
+    **{
+        f"clark-{size}-{experts}": clark(experts=experts)
+        for size, clark in _CLARK_SIZES.items()
+        for experts in (2, 4, 8, 16, 32, 64, 128, 256, 512)
+    },
+    **{f"megablocks-{size}": megablocks() for size, megablocks in _MEGABLOCKS_SIZES.items()},
+    "megablocks-large": _megablocks(d_model=1536, layers=24, remark=_WIDER_HEADS.format(16, 96)),
+    "megablocks-xl": _megablocks(d_model=2048, layers=24, remark=_WIDER_HEADS.format(16, 128)),
+    **{f"megablocks-{size}-64": megablocks(experts=64) for size, megablocks in _MEGABLOCKS_SIZES.items()},
 }
-"""By name; the T5 and Switch models in their original parametrization, with tied embeddings."""
+"""By name; the T5 and Switch models in their original parametrization, with tied embeddings.
+
+Clark et al. name a size of 870M too; it is missing here, as it is in their run table: its shape has not been checked.
+"""

@@ -1,9 +1,15 @@
-"""Published totals, to the last weight where they are known so exactly, and Table 9's FLOPs at printed precision."""
+"""Published totals, to the last weight where they are known so exactly, and printed FLOPs at printed precision."""
+
+import csv
+from pathlib import Path
 
 import pytest
 
 from switchbench.cost import forward_flops_of, paper_forward_flops, parameters_of
 from switchbench.published import PUBLISHED
+
+CLARK_RUNS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clark_routed" / "clark_final_223.csv"
+CLARK_BATCH_TOKENS = 524_288
 
 
 @pytest.mark.parametrize(
@@ -81,3 +87,72 @@ def test_a_switch_model_has_its_dense_models_flops_but_for_the_router() -> None:
     )
     assert sparse.total - sparse.router == dense.total
     assert sparse.router == 2 * 768 * 64 * 6 * (512 + 114)
+
+
+@pytest.mark.parametrize(
+    ("size", "millions", "giga_flops"),
+    [
+        ("xs", 46, 316),
+        ("small", 125, 879),
+        ("medium", 356, 2487),
+        ("large", 760, 5122),
+        ("xl", 1316, 8684),
+        ("xs-64", 839, 316),
+        ("small-64", 3693, 879),
+        ("medium-64", 13041, 2487),
+    ],
+)
+def test_megablocks_tables_come_out_at_printed_precision(size: str, millions: int, giga_flops: int) -> None:
+    """With what Megatron-LM's GPT has and we do not count; experts there have no biases, and routers no FLOPs."""
+    published = PUBLISHED[f"megablocks-{size}"]
+    a, length = published.architecture, published.sequence_len
+    positions = length * a.d_model
+    offsets = (2 * a.decoder_layers + 1) * a.d_model
+    biases = a.decoder_layers * 4 * a.d_model + (a.decoder_layers - a.sparse_layers) * (a.d_ff + a.d_model)
+    assert round((parameters_of(a).total + positions + offsets + biases) / 1e6) == millions
+    forward = forward_flops_of(a, source_len=0, target_len=length).total
+    assert round(3 * (forward.total - forward.router) / 1e9) == giga_flops
+
+
+def test_clarks_run_table_comes_out_to_the_last_parameter_and_flop() -> None:
+    """Every dense and S-Base run of the ladder, with what Transformer-XL has and we do not count.
+
+    Its layers have a fifth attention matrix, offsets in their norms, and no norm at the end; embeddings are left out.
+    Its FLOPs include the fifth matrix, a third map, and elementwise work: 3 per logit of a map, 10 per width and token.
+    """
+    checked = set()
+    for run in clark_runs():
+        experts = int(run["num_experts"])
+        name = f"clark-{run['model_size_label'].lower()}" + (f"-{experts}" if experts > 1 else "")
+        published = PUBLISHED[name]
+        a, length = published.architecture, published.sequence_len
+        assert (a.d_model, a.decoder_layers, a.num_heads, a.d_head) == tuple(
+            int(run[column]) for column in ("d_model", "num_blocks", "num_heads", "kqv_size")
+        )
+        counted, width = parameters_of(a), a.num_heads * a.d_head
+        others = a.decoder_layers * (a.d_model * width + 2 * a.d_model) - a.d_model
+        assert counted.non_embedding + others == float(run["total_parameter_count"])
+        # Theirs counts a dense model of the same shape: no router.
+        dense = counted.non_embedding - counted.inactive - counted.router
+        assert dense + others == float(run["dense_parameter_count"])
+        elementwise = 3 * length * a.num_heads + 10 * a.d_model
+        per_token = a.decoder_layers * (2 * a.d_model * width + 2 * width * length + elementwise)
+        forward = forward_flops_of(a, source_len=0, target_len=length).per_token.total
+        assert (forward + per_token) * CLARK_BATCH_TOKENS == float(run["flops_per_step"])
+        checked.add(name)
+    assert len(checked) == 59
+    # The only size and number of experts of the ladder that they did not train with S-Base.
+    assert {name for name in PUBLISHED if name.startswith("clark-")} - checked == {"clark-130m-256"}
+
+
+def clark_runs() -> list[dict[str, str]]:
+    """Their dense and S-Base runs with every other layer sparse, one expert per token, and nothing widened."""
+    if not CLARK_RUNS.exists():
+        pytest.skip(f"needs the published run table of Clark et al. at {CLARK_RUNS}")
+    with CLARK_RUNS.open(encoding="utf-8", newline="") as lines:
+        return [
+            run
+            for run in csv.DictReader(lines)
+            if run["router_type"] in ("Dense", "S-Base")
+            and (float(run["routing_frequency"]), float(run["k"]), float(run["flop_increase"])) == (0.5, 1, 1)
+        ]
