@@ -112,7 +112,7 @@ def parse_expression(text: str) -> Expression:
             warnings.simplefilter("ignore")  # of doubtful Python, such as `1and 2`
             tree = ast.parse(line[indent:], mode="eval").body
     except SyntaxError as error:
-        column = min(max(error.offset or 1, 1) + indent, len(text) + 1)
+        column = min(error.offset + indent if error.offset else len(text) + 1, len(text) + 1)
         raise _syntax_error(text, column=column) from None
     except (ValueError, RecursionError, MemoryError):
         raise ExpressionError("cannot be read", expression=text, column=indent + 1) from None

@@ -1,11 +1,16 @@
 """What a sweep file comes to: the cells of the sweep, in the order in which they run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from switchbench.spec import DenseFFNSpec, RunSpec
-from switchbench.sweep.fields import FIELDS
+from switchbench.cost import count_parameters
+from switchbench.spec import RunSpec, SparseFFNSpec
+from switchbench.sweep.expand import Dropped
+from switchbench.sweep.fields import FIELDS, value_at
+from switchbench.sweep.pair import Primary
+from switchbench.sweep.shapes import TOLERANCE
+from switchbench.sweep.source import Findings, Place
 from switchbench.sweep.twins import Baseline, dense_twin
 
 
@@ -18,7 +23,9 @@ class Cell:
     role: Literal["sparse", "dense"]
     """The kind of its FFN."""
     twin_of: tuple[str, ...]
-    """The config_ids of the sparse configurations whose dense twin this is, in the order of the cells; () otherwise."""
+    """The config_ids of the sparse configurations whose iso_flop twin this is, in the order of the cells; or ()."""
+    twins: dict[Baseline, tuple[str, ...]] = field(default_factory=dict)
+    """The same for every way in which it is a twin; or {}."""
     settings: dict[str, Any]
     """The swept fields that this cell has, by path, with their resolved values; and its ``seed``."""
 
@@ -36,53 +43,78 @@ class Sweep:
     cells: tuple[Cell, ...]
     """The runs; each run_id occurs once."""
     axes: tuple[str, ...]
-    """Paths of the grid's axes, in the order of the file."""
+    """Paths of the swept fields: those of the grid and then those of the zip, in the order of the file."""
+    dropped: tuple[Dropped, ...] = ()
+    """The configurations that constraints keep out, in the order of the axes."""
+    primary: Primary | None = None
+    """The pair that the verdict is about; None: the file names none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Twin:
-    spec: RunSpec
-    serves: list[str]
+Twins = dict[str, dict[Baseline, RunSpec]]
+"""The dense twins, by the ``config_id`` of their sparse configuration and by baseline."""
+
+
+def twins_of(specs: Sequence[RunSpec], *, baselines: Mapping[Baseline, Place], findings: Findings) -> Twins:
+    """Make the dense twins of all sparse configurations.
+
+    Args:
+        specs: The configurations.
+        baselines: The twins to make of each sparse one, and where the file asks for them.
+        findings: Takes the problems: baselines that do nothing, and twins that there are none of.
+    """
+    sparse = [spec for spec in specs if isinstance(spec.model.ffn, SparseFFNSpec)]
+    twins: Twins = {spec.config_id: {} for spec in sparse}
+    for baseline, place in baselines.items():
+        if not sparse:
+            findings.add(place, f"{baseline} makes dense twins of sparse configurations, and this sweep has none")
+        for spec in sparse:
+            twin = dense_twin(spec, baseline=baseline)
+            if twin is not None:
+                twins[spec.config_id][baseline] = twin
+                continue
+            total = count_parameters(spec.model, vocab_size=spec.vocab_size).total
+            message = f"no dense shape in the size ladder's proportions has {total:,} weights within {TOLERANCE:.0%}"
+            findings.add(place, f"{baseline}: {message}, which one of the sparse configurations has")
+            break
+    return twins
 
 
 def cells_of(
-    configurations: Sequence[RunSpec], *, axes: Sequence[str], seeds: Sequence[int], baselines: Sequence[Baseline]
+    configurations: Sequence[RunSpec], *, axes: Sequence[str], seeds: Sequence[int], twins: Twins
 ) -> tuple[Cell, ...]:
-    """Add the dense twins and multiply by the seeds.
+    """Put the dense twins in their places, each once, and multiply by the seeds.
 
-    The order is the one to run and to read in: configurations as the grid gives them, the last axis fastest, each with
+    The order is the one to run and to read in: configurations as the axes give them, the last axis fastest, each with
     all its seeds; a generated twin right after the last sparse configuration that it serves, so that a comparison is
-    complete as early as it can be. A dense configuration of the grid that is also a twin keeps its place in the grid.
+    complete as early as it can be. A dense configuration of the axes that is also a twin keeps its place among them.
 
     Args:
-        configurations: The grid's configurations, each config_id once; their seeds do not matter.
+        configurations: The configurations of the axes, each config_id once; their seeds do not matter.
         axes: Paths of the swept fields.
         seeds: Replicates of every configuration.
-        baselines: The twins to generate for every sparse configuration.
+        twins: The dense twins; one of them may serve several configurations, and one configuration in several ways.
     """
     ids = [spec.config_id for spec in configurations]
-    twins: dict[str, _Twin] = {}
+    specs: dict[str, RunSpec] = {}
+    serves: dict[str, dict[Baseline, list[str]]] = {}
     last_served: dict[str, int] = {}
-    for position, (config_id, spec) in enumerate(zip(ids, configurations, strict=True)):
-        if isinstance(spec.model.ffn, DenseFFNSpec):
-            continue
-        for baseline in baselines:
-            twin = dense_twin(spec, baseline=baseline)
+    for position, config_id in enumerate(ids):
+        for baseline, twin in twins.get(config_id, {}).items():
             twin_id = twin.config_id
-            serves = twins.setdefault(twin_id, _Twin(spec=twin, serves=[])).serves
-            if config_id not in serves:
-                serves.append(config_id)
+            specs.setdefault(twin_id, twin)
+            served = serves.setdefault(twin_id, {}).setdefault(baseline, [])
+            if config_id not in served:
+                served.append(config_id)
             last_served[twin_id] = position
-    generated: dict[int, list[_Twin]] = {}
+    generated: dict[int, list[str]] = {}
     for twin_id, position in last_served.items():
         if twin_id not in ids:
-            generated.setdefault(position, []).append(twins[twin_id])
+            generated.setdefault(position, []).append(twin_id)
     cells: list[Cell] = []
     for position, (config_id, spec) in enumerate(zip(ids, configurations, strict=True)):
-        twin_of = twins[config_id].serves if config_id in twins else []
-        cells += _replicates(spec, seeds=seeds, axes=axes, twin_of=twin_of)
-        for added in generated.get(position, []):
-            cells += _replicates(added.spec, seeds=seeds, axes=axes, twin_of=added.serves)
+        cells += _replicates(spec, seeds=seeds, axes=axes, serves=serves.get(config_id, {}))
+        for twin_id in generated.get(position, []):
+            cells += _replicates(specs[twin_id], seeds=seeds, axes=axes, serves=serves[twin_id])
     return tuple(cells)
 
 
@@ -109,22 +141,20 @@ def describe_cell(cell: Cell) -> str:
     return ", ".join(words)
 
 
-def _replicates(spec: RunSpec, *, seeds: Sequence[int], axes: Sequence[str], twin_of: Sequence[str]) -> list[Cell]:
+def _replicates(
+    spec: RunSpec, *, seeds: Sequence[int], axes: Sequence[str], serves: Mapping[Baseline, Sequence[str]]
+) -> list[Cell]:
     kind = spec.model.ffn.kind
-    swept = {path: _value_at(spec, path) for path in axes if kind in FIELDS[path].kinds}
+    swept = {path: value_at(spec, path) for path in axes if kind in FIELDS[path].kinds}
+    if swept.get("model.size", "") is None:  # a twin of another shape, or one that other fields than this give
+        swept["model.size"] = spec.model.size_name
     return [
         Cell(
             spec=spec.model_copy(update={"seed": seed}),
             role=kind,
-            twin_of=tuple(twin_of),
+            twin_of=tuple(serves.get("iso_flop", ())),
+            twins={baseline: tuple(config_ids) for baseline, config_ids in serves.items()},
             settings=swept | {"seed": seed},
         )
         for seed in seeds
     ]
-
-
-def _value_at(spec: RunSpec, path: str) -> Any:
-    value: Any = spec
-    for name in path.split("."):
-        value = getattr(value, name)
-    return list(value) if isinstance(value, tuple) else value

@@ -1,60 +1,76 @@
-"""From an outline to configurations: the axes multiplied, every cell checked as a whole."""
+"""From an outline to configurations: the axes multiplied, values derived, constraints met, every cell resolved."""
 
 import itertools
 import math
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from switchbench.errors import CorpusError
+from switchbench.errors import ExpressionError
+from switchbench.expressions import describe_value
 from switchbench.spec import DataIdentity, DataSpec, RunSpec
+from switchbench.sweep.axes import Axis
 from switchbench.sweep.document import Node, describe, plain
-from switchbench.sweep.fields import FFN, FIELDS, KIND, KINDS, RUN_PARTS, SECTIONS
+from switchbench.sweep.fields import FIELDS, KIND, KINDS
+from switchbench.sweep.formulas import Formula
+from switchbench.sweep.names import computed_value, dependencies, field_value, kinds_of, path_of
 from switchbench.sweep.outline import Outline
+from switchbench.sweep.resolve import Resolver, Values
 from switchbench.sweep.source import Findings, Place
+from switchbench.sweep.values import check_value
 
 MAX_RUNS = 100_000
 """Most runs of one sweep; more is surely a slip, and would take long to check."""
 
-_NO_IDENTITY = DataIdentity(fingerprint="unidentified", vocab_size=256)
-"""Stands in where the corpus cannot be identified, so that the rest of a cell is checked all the same."""
 
-Values = dict[str, Node]
-"""The fields that a cell is given, by path; the others take their defaults."""
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A configuration that a constraint keeps out of the sweep."""
+
+    settings: dict[str, Any]
+    """The swept fields that it would have, by path, with their values."""
+    constraint: str
+    """The first constraint that it does not meet, as it is written."""
+    reason: str
+    """Why not: the constraint and the values that it speaks of."""
 
 
 def configurations(
     outline: Outline, *, identify: Callable[[DataSpec], DataIdentity], findings: Findings
-) -> list[RunSpec]:
-    """Expand the grid; the seed of the configurations is 0.
+) -> tuple[list[RunSpec], list[Dropped]]:
+    """Expand the axes; the seed of the configurations is 0.
 
-    Fields that an FFN of a cell's kind does not have are left out of the cell, and cells that are equal then are one.
+    Fields that an FFN of a cell's kind does not have are left out of the cell, as are those of an axis whose conditions
+    the cell does not meet, and cells that are equal then are one. Then come the derived values; then the constraints,
+    before the cell is checked as a whole, so that they may keep out what is no valid run.
 
     Args:
         outline: What the file says.
         identify: Identifies a corpus; called once per distinct data specification.
         findings: Takes the problems; where there are any, the result is incomplete.
+
+    Returns:
+        The configurations, and those that a constraint dropped.
     """
-    runs = math.prod(len(axis.values) for axis in outline.axes) * max(len(outline.seeds), 1)
+    runs = math.prod(len(axis.rows) for axis in outline.axes) * max(len(outline.seeds), 1)
     if runs > MAX_RUNS:
-        place = outline.grid if outline.axes else outline.seeds_place
-        findings.add(place, f"the grid and the seeds multiply to {runs:,} runs; at most {MAX_RUNS:,} are possible")
-        return []
-    resolver = _Resolver(outline, identify=identify, findings=findings)
+        place = outline.axes_place if outline.axes else outline.seeds_place
+        findings.add(place, f"the axes and the seeds multiply to {runs:,} runs; at most {MAX_RUNS:,} are possible")
+        return [], []
+    resolver = Resolver(outline, identify=identify, findings=findings)
+    formulas = _Formulas(outline, resolver=resolver, findings=findings)
     specs: list[RunSpec] = []
-    seen: set[tuple[int, ...]] = set()
+    dropped: list[Dropped] = []
     swept_of: dict[str, Values] = {}
-    for combination in itertools.product(*(axis.values for axis in outline.axes)):
-        swept = dict(zip((axis.path for axis in outline.axes), combination, strict=True))
-        kind = _kind(outline.base | swept)
-        given, swept = _applicable(outline.base | swept, kind=kind), _applicable(swept, kind=kind)
-        key = tuple(map(id, swept.values()))
-        if key in seen:
+    for swept in _distinct_cells(outline, findings=findings):
+        given = _applicable(outline.base | swept, kind=_kind(outline.base | swept))
+        unmet = formulas.unmet_constraint(given, swept=swept, is_early=True)
+        if unmet is None:
+            given = formulas.with_derived(given, swept=swept)
+            unmet = formulas.unmet_constraint(given, swept=swept, is_early=False)
+        if unmet is not None:
+            dropped.append(unmet)
             continue
-        seen.add(key)
         spec = resolver.resolve(given, swept=swept)
         if spec is None:
             continue
@@ -63,7 +79,72 @@ def configurations(
             specs.append(spec)
         else:
             _report_same_run(twice, swept, findings=findings)
-    return specs
+    if dropped and not specs and not findings:
+        message = f"the constraints leave no configuration of {len(dropped)}; the first fails since {dropped[0].reason}"
+        findings.add(outline.constraints[0].place(), message)
+    return specs, dropped
+
+
+def _distinct_cells(outline: Outline, *, findings: Findings) -> Iterator[Values]:
+    """The swept values of each cell, in the order of the axes as the file has them, the last one fastest."""
+    ordered = _conditions_first(outline.axes, findings=findings)
+    if ordered is None:
+        return
+    never = {id(axis): axis for axis in outline.axes if axis.when}
+    seen: set[tuple[int, ...]] = set()
+    for rows in itertools.product(*(axis.rows for axis in outline.axes)):
+        row_of = dict(zip(map(id, outline.axes), rows, strict=True))
+        values = dict(outline.base)
+        for axis in ordered:
+            if _meets(axis, values):
+                values |= row_of[id(axis)]
+                never.pop(id(axis), None)
+        kind = _kind(values)
+        swept = {
+            path: node
+            for row in rows
+            for path, node in row.items()
+            if values.get(path) is node and kind in FIELDS[path].kinds
+        }
+        key = tuple(map(id, swept.values()))
+        if key not in seen:
+            seen.add(key)
+            yield swept
+    for axis in never.values():
+        if not outline.doubtful.intersection(axis.when):
+            shown = " and ".join(map(str, axis.when))
+            findings.add(axis.place, f"this axis does nothing: no cell has what its `when` asks for of {shown}")
+
+
+def _conditions_first(axes: list[Axis], *, findings: Findings) -> list[Axis] | None:
+    """Put every axis after those that its conditions speak of; None, with a problem found, where there is a circle."""
+    ordered: list[Axis] = []
+    waiting = {index: _looks_at(axis) for index, axis in enumerate(axes)}
+    while waiting:
+        undecided = {path for index in waiting for path in axes[index].places}
+        ready = [index for index, paths in waiting.items() if undecided.isdisjoint(paths)]
+        if not ready:
+            shown = " and ".join(axes[index].name for index in waiting)
+            findings.add(axes[min(waiting)].place, f"the conditions of {shown} depend on each other")
+            return None
+        ordered += [axes[index] for index in ready]
+        waiting = {index: paths for index, paths in waiting.items() if index not in ready}
+    return ordered
+
+
+def _looks_at(axis: Axis) -> set[str]:
+    """The fields that decide whether the conditions of an axis are met."""
+    if not axis.when:
+        return set()
+    return {KIND}.union(*(dependencies(path, given=()) for path in axis.when))
+
+
+def _meets(axis: Axis, values: Values) -> bool:
+    kind = _kind(values)
+    return all(
+        kind in FIELDS[path].kinds and field_value(path, values) in [plain(node) for node in wanted]
+        for path, wanted in axis.when.items()
+    )
 
 
 def _kind(values: Values) -> str:
@@ -75,150 +156,139 @@ def _applicable(values: Values, *, kind: str) -> Values:
 
 
 def _report_same_run(first: Values, second: Values, *, findings: Findings) -> None:
-    path = next(path for path, node in second.items() if first[path] is not node)
-    values = f"{describe(first[path])} and {describe(second[path])}"
+    path = next((path for path, node in second.items() if first.get(path) is not node), next(iter(second)))
+    values = f"{describe(first[path])} and {describe(second[path])}" if path in first else describe(second[path])
     message = f"{path}: {values} describe the same run, all other settings being equal; leave one of them out"
     findings.add(second[path].place, message)
 
 
-@dataclass(frozen=True)
-class _Section:
-    """A section of a cell, checked as a whole."""
+class _Formulas:
+    """Computes the derived values of cells, and checks their constraints; each problem is reported once."""
 
-    spec: BaseModel | None
-    """None where its fields do not go together."""
-    stand_in: BaseModel | None = None
-    """Then: the section without one of these fields, so that the cell can be checked all the same."""
-    left_out: str = ""
-    """The path of that field."""
-
-
-class _Resolver:
-    """Checks cells as a whole; each distinct section is checked once."""
-
-    def __init__(self, outline: Outline, *, identify: Callable[[DataSpec], DataIdentity], findings: Findings) -> None:
+    def __init__(self, outline: Outline, *, resolver: Resolver, findings: Findings) -> None:
         self._outline = outline
-        self._identify = identify
+        self._resolver = resolver
         self._findings = findings
-        self._sections: dict[tuple[str, tuple[int, ...]], _Section] = {}
-        self._identities: dict[DataSpec, DataIdentity] = {}
-        self._reported: set[tuple[Place | None, str]] = set()
+        self._reported: set[Place] = set()
+        self._nodes: dict[tuple[str, str], Node] = {}
+        # What speaks of given fields alone comes first: a cell that it drops need be none whose costs can be counted.
+        self._early = [formula for formula in outline.constraints if self._is_early(formula)]
+        self._late = [formula for formula in outline.constraints if formula not in self._early]
 
-    def resolve(self, given: Values, *, swept: Values) -> RunSpec | None:
-        """The run that a cell's values describe; None, with problems found, if there is none."""
-        sections = {section: self._section(section, given, swept=swept) for section in RUN_PARTS}
-        data = sections["data"].spec
-        identity = self._identity(data, given) if isinstance(data, DataSpec) else None
-        parts = {name: section.spec or section.stand_in for name, section in sections.items()}
-        if None in parts.values():
-            return None
-        fingerprint, vocab_size = identity or _NO_IDENTITY
-        try:
-            run = RunSpec.model_validate(parts | {"data_fingerprint": fingerprint, "vocab_size": vocab_size})
-        except ValidationError as error:
-            left_out = {section.left_out for section in sections.values()}
-            self._report(error, section="", given=given, swept=swept, unknown=left_out)
-            return None
-        complete = identity is not None and all(section.spec is not None for section in sections.values())
-        return run if complete else None
-
-    def _section(self, section: str, given: Values, *, swept: Values) -> _Section:
-        values = {path: node for path, node in given.items() if path.startswith(f"{section}.")}
-        key = (section, tuple(map(id, values.values())))
-        if key not in self._sections:
-            try:
-                self._sections[key] = _Section(_validated(section, values))
-            except ValidationError as error:
-                involved = self._report(error, section=section, given=given, swept=swept)
-                self._sections[key] = _without_one_of(involved, section, values)
-        return self._sections[key]
-
-    def _identity(self, data: DataSpec, given: Values) -> DataIdentity | None:
-        if any(path.startswith("data.") for path in self._outline.doubtful):
-            return None
-        if data not in self._identities:
-            try:
-                self._identities[data] = self._identify(data)
-            except CorpusError as error:
-                self._identities[data] = _NO_IDENTITY
-                place = next((given[path].place for path in ("data.path", "data.corpus") if path in given), None)
-                self._findings.add(place or self._place_of("data"), str(error))
-        identity = self._identities[data]
-        return None if identity is _NO_IDENTITY else identity
-
-    def _report(
-        self,
-        error: ValidationError,
-        *,
-        section: str,
-        given: Values,
-        swept: Values,
-        unknown: Collection[str] = (),
-    ) -> list[str]:
-        """Report what is wrong with a cell as a whole, at the most telling place and once for all cells.
-
-        Returns:
-            The fields that are involved.
-        """
-        all_involved: list[str] = []
-        for one in error.errors():
-            within = [str(part) for part in one["loc"] if part not in KINDS]
-            path = ".".join([section, *within]).strip(".")
-            text = str(one["ctx"]["error"]) if one["type"] == "value_error" else one["msg"]
-            involved = _fields_named(text, section=path)
-            all_involved += involved
-            doubtful = self._outline.doubtful.union(unknown)
-            if doubtful.intersection(involved) or (path and any(name.startswith(f"{path}.") for name in doubtful)):
+    def with_derived(self, given: Values, *, swept: Values) -> Values:
+        """The values of a cell and the derived ones."""
+        kind = _kind(given)
+        for path, formula in self._outline.derive.items():
+            if kind not in FIELDS[path].kinds:
                 continue
-            nodes = [swept[name] for name in involved if name in swept]
-            nodes += [given[name] for name in involved if name in given]
-            nodes += [node for name, node in swept.items() if name.startswith(path)]
-            place = nodes[0].place if nodes else self._place_of(path)
-            once = (place, re.sub(r"[\d.]+", "0", text))
-            if once not in self._reported:
-                self._reported.add(once)
-                self._findings.add(place, f"{path}: {text}".removeprefix(": "))
-        return all_involved
+            lacking = [name for name in formula.expression.names if kind not in kinds_of([name])]
+            if lacking:
+                place = formula.place(formula.expression.names[lacking[0]])
+                self._fail(path, place, f"{path}: a {kind} cell has no {lacking[0]}")
+                continue
+            named = None if self._is_doubtful(formula) else self._named(formula, given, swept=swept)
+            value = None if named is None else self._evaluate(formula, named, path=path)
+            if value is None:
+                self._outline.doubtful.add(path)
+                continue
+            # One node per value: what is checked once is known again by its node.
+            new = Node(formula.node.place, value, text=describe_value(value))
+            node = self._nodes.setdefault((path, repr(value)), new)
+            if node is new and not check_value(FIELDS[path], node, findings=Findings("")):
+                self._refuse(path, formula, node, named or {})
+                continue
+            if path not in self._outline.doubtful:
+                given = given | {path: node}
+        return given
 
-    def _place_of(self, path: str) -> Place | None:
-        """Where a path stands in ``base``, or else the section around it."""
-        places = self._outline.places
-        while path and path not in places:
-            path = path.rpartition(".")[0]
-        return places.get(path)
+    def unmet_constraint(self, given: Values, *, swept: Values, is_early: bool) -> Dropped | None:
+        """The first constraint that a cell does not meet; one that speaks of what the cell lacks is met.
 
+        Args:
+            given: The values of the cell.
+            swept: Those of them that are swept.
+            is_early: Which constraints are meant: those that need no derived and no computed value, or the others.
+        """
+        kind = _kind(given)
+        for formula in self._early if is_early else self._late:
+            if kind not in kinds_of(formula.expression.names) or self._is_doubtful(formula):
+                continue
+            named = self._named(formula, given, swept=swept)
+            if named is None:
+                continue
+            value = self._evaluate(formula, named, path=None)
+            if value is None or value is True:
+                continue
+            if value is not False:
+                message = f"a constraint is true or false, such as num_experts <= 16; this is {describe_value(value)}"
+                self._report(formula.place(), message)
+                continue
+            text = formula.expression.text
+            shown = ", ".join(f"{name} {describe_value(value)}" for name, value in named.items())
+            return Dropped(
+                settings={path: plain(node) for path, node in swept.items()},
+                constraint=text,
+                reason=f"{text} does not hold: {shown}",
+            )
+        return None
 
-def _validated(section: str, values: Values) -> BaseModel:
-    content = _nested(values, section=section)
-    if section == FFN.partition(".")[0]:
-        content["ffn"] = {"kind": KINDS[0]} | content.get("ffn", {})
-    return SECTIONS[section][0].model_validate(content)
+    def _is_doubtful(self, formula: Formula) -> bool:
+        """Whether a formula speaks of a field that something is wrong with, so that its value would mean nothing."""
+        doubtful = self._outline.doubtful
+        return any(not doubtful.isdisjoint(dependencies(name, given=())) for name in formula.expression.names)
 
+    def _is_early(self, formula: Formula) -> bool:
+        derived = self._outline.derive
+        return all(
+            path_of(name) is not None and dependencies(name, given=()).isdisjoint(derived)
+            for name in formula.expression.names
+        )
 
-def _without_one_of(involved: list[str], section: str, values: Values) -> _Section:
-    for path in involved:
+    def _named(self, formula: Formula, given: Values, *, swept: Values) -> dict[str, Any] | None:
+        """The values of a formula's names; None where the cell's model is no valid one, which is reported with it."""
+        named = {}
+        for name in formula.expression.names:
+            path = path_of(name)
+            if path is not None:
+                named[name] = field_value(path, given)
+                continue
+            value = computed_value(
+                name,
+                given,
+                model=lambda: self._resolver.model(given, swept=swept),
+                vocab_size=lambda: self._resolver.vocab_size(given, swept=swept),
+            )
+            if value is None:
+                return None
+            named[name] = value
+        return named
+
+    def _evaluate(self, formula: Formula, named: dict[str, Any], *, path: str | None) -> Any:
         try:
-            stand_in = _validated(section, {name: node for name, node in values.items() if name != path})
-        except ValidationError:
-            continue
-        return _Section(None, stand_in, path)
-    return _Section(None)
+            return formula.expression.evaluate(named)
+        except ExpressionError as error:
+            label = path or "a constraint"
+            self._report(formula.place(error.column), f"{label}: {error.problem}{_with(named)}")
+            return None
+
+    def _refuse(self, path: str, formula: Formula, node: Node, named: dict[str, Any]) -> None:
+        self._outline.doubtful.add(path)
+        if formula.node.place in self._reported:
+            return
+        self._reported.add(formula.node.place)
+        hint = " (round(...) makes a whole number)" if isinstance(node.value, float) else ""
+        check_value(FIELDS[path], node, findings=self._findings, label=f"{path}, as derived{_with(named)}{hint},")
+
+    def _fail(self, path: str, place: Place, message: str) -> None:
+        self._outline.doubtful.add(path)
+        self._report(place, message)
+
+    def _report(self, place: Place, message: str) -> None:
+        if place not in self._reported:
+            self._reported.add(place)
+            self._findings.add(place, message)
 
 
-def _nested(values: Values, *, section: str) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for path, node in values.items():
-        *parents, name = path.removeprefix(f"{section}.").split(".")
-        inner = content
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[name] = plain(node)
-    return content
-
-
-def _fields_named(text: str, *, section: str) -> list[str]:
-    """The fields that a message names, by their full path or as fields of its section."""
-    words = re.findall(r"[A-Za-z_][\w.]*\w", text)
-    paths = [word if word in FIELDS else f"{section}.{word}" for word in words]
-    inner = [f"{FFN}.{word}" for word in words if section == FFN.partition(".")[0]]
-    return [path for path in dict.fromkeys(paths + inner) if path in FIELDS]
+def _with(named: dict[str, Any]) -> str:
+    shown = ", ".join(f"{name} {describe_value(value)}" for name, value in named.items())
+    return f" with {shown}" if shown else ""

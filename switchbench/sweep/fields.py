@@ -125,6 +125,14 @@ SEED = field_of("seed", RunSpec, kinds=frozenset(KINDS))
 """A run's seed, which ``sweep.seeds`` sets."""
 
 
+def value_at(spec: RunSpec, path: str) -> Any:
+    """The resolved value of a field of a run; None where its FFN, being of another kind, has no such field."""
+    value: Any = spec
+    for name in path.split("."):
+        value = getattr(value, name, None)
+    return list(value) if isinstance(value, tuple) else value
+
+
 def children(section: str) -> list[str]:
     """The names of a section's fields and sections; those of ``base`` itself are those of the empty path."""
     paths = [*FIELDS, *SECTIONS]
@@ -133,11 +141,12 @@ def children(section: str) -> list[str]:
 
 # Where each key is at home; under ``base`` relative to it, as everywhere in the messages.
 _HOMES: dict[str, str] = {
-    **dict.fromkeys(("grid", "seeds", "baselines"), "sweep"),
+    **dict.fromkeys(("grid", "zip", "derive", "constraints", "seeds", "baselines"), "sweep"),
+    "primary": "report",
     **dict.fromkeys(RUN_PARTS, "base"),
     "ffn": "model",
     **{field.name: path.rpartition(".")[0] for path, field in reversed(FIELDS.items())},
-    **dict.fromkeys(("schema", "name", "question", "base", "sweep"), ""),
+    **dict.fromkeys(("schema", "name", "question", "extends", "base", "sweep", "report"), ""),
 }
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from switchbench.spec import DataIdentity, DataSpec, RunSpec, SparseFFNSpec
-from switchbench.sweep.cells import Sweep, cells_of
-from switchbench.sweep.document import parse
+from switchbench.spec import DataIdentity, DataSpec
+from switchbench.sweep.cells import Sweep, Twins, cells_of, twins_of
 from switchbench.sweep.expand import configurations
-from switchbench.sweep.outline import Outline, read_outline
+from switchbench.sweep.outline import read_outline
 from switchbench.sweep.overrides import apply_overrides
-from switchbench.sweep.source import Findings, read_source
+from switchbench.sweep.pair import find_primary
+from switchbench.sweep.parents import read_tree
+from switchbench.sweep.source import Findings
 
 
 def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[[DataSpec], DataIdentity]) -> Sweep:
@@ -26,32 +27,28 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[
     """
     path = Path(path)
     findings = Findings(str(path))
-    source = read_source(path, findings=findings)
-    root = parse(source.text, source=source, findings=findings) if source else None
-    if source and root is None and not findings:
-        findings.add(None, "is empty; a sweep file has at least the keys schema and name")
+    root = read_tree(path, findings=findings)
     if root is None:
         findings.raise_if_any()
         raise AssertionError("a file without a tree has a problem")
     if isinstance(root.value, dict):
         apply_overrides(root, overrides, findings=findings)
     outline = read_outline(root, findings=findings)
-    specs = configurations(outline, identify=identify, findings=findings)
+    specs, dropped = configurations(outline, identify=identify, findings=findings)
+    twins: Twins = {}
+    primary = None
     if not findings:
-        _check_baselines(outline, specs, findings=findings)
+        twins = twins_of(specs, baselines=outline.baselines, findings=findings)
+    if outline.primary is not None and not findings:
+        primary = find_primary(outline.primary, specs, twins=twins, findings=findings)
     findings.raise_if_any()
-    axes = tuple(axis.path for axis in outline.axes)
+    axes = tuple(path for axis in outline.axes for path in axis.places)
     return Sweep(
         name=outline.name,
         question=outline.question,
         file=str(path),
-        cells=cells_of(specs, axes=axes, seeds=outline.seeds, baselines=tuple(outline.baselines)),
+        cells=cells_of(specs, axes=axes, seeds=outline.seeds, twins=twins),
         axes=axes,
+        dropped=tuple(dropped),
+        primary=primary,
     )
-
-
-def _check_baselines(outline: Outline, specs: list[RunSpec], *, findings: Findings) -> None:
-    """Report baselines that do nothing."""
-    if not any(isinstance(spec.model.ffn, SparseFFNSpec) for spec in specs):
-        for baseline, place in outline.baselines.items():
-            findings.add(place, f"{baseline} makes dense twins of sparse configurations, and this sweep has none")

@@ -3,40 +3,24 @@
 import re
 from dataclasses import dataclass, field
 
+from switchbench.sweep.axes import Axis, read_grid, read_zip
 from switchbench.sweep.document import BROKEN, Entry, Node, describe, has_broken, plain
-from switchbench.sweep.fields import (
-    FIELDS,
-    KIND,
-    KINDS,
-    SECTIONS,
-    SEED,
-    children,
-    explain_unknown,
-    explain_unknown_axis,
-)
+from switchbench.sweep.entries import as_written, is_of, items_of, known_entries
+from switchbench.sweep.fields import FIELDS, KIND, KINDS, SECTIONS, SEED, children
+from switchbench.sweep.formulas import Formula, read_constraints, read_derive
+from switchbench.sweep.names import kinds_of
+from switchbench.sweep.pair import PrimaryPair, read_report
 from switchbench.sweep.source import Findings, Place, did_you_mean
 from switchbench.sweep.twins import BASELINES, Baseline
 from switchbench.sweep.values import check_value
 
 FILE_SCHEMA = 1
 """Version of the sweep file's language."""
-ROOT_KEYS = ["schema", "name", "question", "base", "sweep"]
-SWEEP_KEYS = ["grid", "seeds", "baselines"]
+ROOT_KEYS = ["schema", "name", "question", "extends", "base", "sweep", "report"]
+SWEEP_KEYS = ["grid", "zip", "derive", "constraints", "seeds", "baselines"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}")
 _RESERVED_NAME = "reference"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axis:
-    """One axis of the grid."""
-
-    path: str
-    """The field that varies."""
-    place: Place
-    """Where its key stands."""
-    values: tuple[Node, ...]
-    """The values that can be used, in the order of the file."""
 
 
 @dataclass
@@ -50,12 +34,19 @@ class Outline:
     places: dict[str, Place] = field(default_factory=dict)
     """Where the keys of ``base`` stand: by path, ``base`` itself under the empty path."""
     axes: list[Axis] = field(default_factory=list)
-    grid: Place | None = None
-    """Where the key ``grid`` stands."""
+    """The axes of the grid, and then that of the zip."""
+    axes_place: Place | None = None
+    """Where the first key of axes stands, ``grid`` or ``zip``."""
+    derive: dict[str, Formula] = field(default_factory=dict)
+    """The fields that are computed, in an order in which they can be."""
+    constraints: list[Formula] = field(default_factory=list)
+    """What every configuration must meet."""
     seeds: tuple[int, ...] = (0,)
     seeds_place: Place | None = None
     baselines: dict[Baseline, Place] = field(default_factory=dict)
     """The baselines, and where they stand."""
+    primary: PrimaryPair | None = None
+    """The pair that the sweep's verdict is about."""
     doubtful: set[str] = field(default_factory=set)
     """Fields whose real value is unknown since something is wrong with it: nothing more is said about those."""
 
@@ -63,65 +54,48 @@ class Outline:
 def read_outline(root: Node, *, findings: Findings) -> Outline:
     """Read a file's tree, adding everything that is wrong in it on its own to the findings."""
     outline = Outline()
-    entries = _known_entries(root, ROOT_KEYS, label="", outline=outline, findings=findings)
+    entries = known_entries(root, ROOT_KEYS, label="", doubtful=outline.doubtful, findings=findings)
     if entries is None:
         outline.doubtful.update(FIELDS)
         return outline
-    _check_schema(entries.get("schema"), findings=findings)
+    check_schema(entries.get("schema"), findings=findings)
     outline.name = _read_name(entries.get("name"), findings=findings)
-    if "question" in entries and _is(str, entries["question"].node, "question must be text", findings=findings):
+    if "question" in entries and is_of(str, entries["question"].node, "question must be text", findings=findings):
         outline.question = str(entries["question"].node.value)
     if "base" in entries:
         outline.places[""] = entries["base"].place
         _read_section("", entries["base"].node, outline=outline, findings=findings)
     if "sweep" in entries:
-        swept = _known_entries(entries["sweep"].node, SWEEP_KEYS, label="sweep", outline=outline, findings=findings)
-        if swept is None:
-            outline.doubtful.update(FIELDS)
-        else:
-            _read_grid(swept.get("grid"), outline=outline, findings=findings)
-            _read_seeds(swept.get("seeds"), outline=outline, findings=findings)
-            _read_baselines(swept.get("baselines"), outline=outline, findings=findings)
+        _read_sweep(entries["sweep"].node, outline=outline, findings=findings)
+    if "report" in entries:
+        outline.primary = read_report(entries["report"], baselines=outline.baselines, findings=findings)
+    if "extends" in entries:  # a file's own was taken out when its parent was read
+        message = "extends is resolved before settings from the command line; write it into the file"
+        findings.add(entries["extends"].place, message)
     _check_kinds(outline, findings=findings)
     return outline
 
 
-def _known_entries(
-    node: Node,
-    allowed: list[str],
-    *,
-    label: str,
-    outline: Outline,
-    findings: Findings,
-) -> dict[str, Entry] | None:
-    """The entries of a mapping with allowed keys; the others are reported, and what they stand for becomes doubtful."""
-    if not isinstance(node.value, dict):
-        if node.value is not BROKEN:
-            what = label or "a sweep file"
-            findings.add(node.place, f"{what} must be a mapping ({', '.join(allowed)}), got {describe(node)}")
-        return None
-    known = {}
-    for key, entry in node.value.items():
-        if key in allowed:
-            known[key] = entry
-            continue
-        in_base = label == "base" or label in SECTIONS
-        explanation, meant = explain_unknown(key, allowed=allowed, outside_base=not in_base)
-        shown = f"{label}.{key}".removeprefix(".")
-        findings.add(entry.place, f"{shown} is not a {'field' if in_base else 'key'}. {explanation}")
-        outline.doubtful.update([meant] if meant else [])
-    return known
+def _read_sweep(node: Node, *, outline: Outline, findings: Findings) -> None:
+    doubtful = outline.doubtful
+    swept = known_entries(node, SWEEP_KEYS, label="sweep", doubtful=doubtful, findings=findings)
+    if swept is None:
+        doubtful.update(FIELDS)
+        return
+    grid = read_grid(swept.get("grid"), doubtful=doubtful, findings=findings)
+    outline.axes = grid + read_zip(swept.get("zip"), grid=grid, doubtful=doubtful, findings=findings)
+    outline.axes_place = next((swept[key].place for key in ("grid", "zip") if key in swept), None)
+    outline.derive = read_derive(swept.get("derive"), axes=outline.axes, doubtful=doubtful, findings=findings)
+    outline.constraints = read_constraints(swept.get("constraints"), findings=findings)
+    for axis in outline.axes:
+        for path in outline.derive.keys() & axis.when.keys():
+            findings.add(axis.when_places[path], f"{axis.name}: when cannot ask for {path}, which is derived")
+    _read_seeds(swept.get("seeds"), outline=outline, findings=findings)
+    _read_baselines(swept.get("baselines"), outline=outline, findings=findings)
 
 
-def _is(kind: type, node: Node, message: str, *, findings: Findings) -> bool:
-    if isinstance(node.value, kind):
-        return True
-    if node.value is not BROKEN:
-        findings.add(node.place, f"{message}, got {describe(node)}")
-    return False
-
-
-def _check_schema(entry: Entry | None, *, findings: Findings) -> None:
+def check_schema(entry: Entry | None, *, findings: Findings) -> None:
+    """Check the version that a file says it is written in."""
     if entry is None:
         findings.add(None, f"the key `schema: {FILE_SCHEMA}` is missing")
     elif entry.node.value is not BROKEN and (isinstance(entry.node.value, bool) or entry.node.value != FILE_SCHEMA):
@@ -134,7 +108,7 @@ def _read_name(entry: Entry | None, *, findings: Findings) -> str:
         findings.add(None, "the key `name` is missing; the results go into a folder of that name")
         return ""
     node = entry.node
-    if not _is(str, node, "name must be text (in quotes if it looks like a number)", findings=findings):
+    if not is_of(str, node, "name must be text (in quotes if it looks like a number)", findings=findings):
         return ""
     name = str(node.value)
     if not _NAME.fullmatch(name):
@@ -147,11 +121,11 @@ def _read_name(entry: Entry | None, *, findings: Findings) -> str:
 
 def _read_section(section: str, node: Node, *, outline: Outline, findings: Findings) -> None:
     """Read a section of ``base``, or ``base`` itself, whose path is empty."""
-    entries = _known_entries(
+    entries = known_entries(
         node,
         children(section),
         label=section or "base",
-        outline=outline,
+        doubtful=outline.doubtful,
         findings=findings,
     )
     if entries is None:
@@ -168,75 +142,17 @@ def _read_section(section: str, node: Node, *, outline: Outline, findings: Findi
             outline.doubtful.add(path)
 
 
-def _read_grid(entry: Entry | None, *, outline: Outline, findings: Findings) -> None:
-    if entry is None:
-        return
-    outline.grid = entry.place
-    if not isinstance(entry.node.value, dict):
-        if entry.node.value is not BROKEN:
-            message = f"sweep.grid must be a mapping of axes, field: [values], got {describe(entry.node)}"
-            findings.add(entry.node.place, message)
-        outline.doubtful.update(FIELDS)
-        return
-    for path, axis in entry.node.value.items():
-        if path in FIELDS:
-            _read_axis(path, axis, outline=outline, findings=findings)
-            continue
-        explanation, meant = explain_unknown_axis(path)
-        findings.add(axis.place, f"{path} is not a field. {explanation}")
-        outline.doubtful.update([meant] if meant else [])
-
-
-def _read_axis(path: str, entry: Entry, *, outline: Outline, findings: Findings) -> None:
-    described = FIELDS[path]
-    items = _items(entry.node, label=path, what="an axis", example="[1, 2]", findings=findings)
-    flat = described.item_noun is not None and not any(isinstance(item.value, list) for item in items or [])
-    if items and flat and not described.nullable:
-        message = f"{path} is {described.noun}, so its axis is a list of lists, such as [[0.5, 1.0], [1.0]]"
-        findings.add(entry.node.place, message)
-        items = None
-    usable: dict[str, Node] = {}
-    for item in items or []:
-        if has_broken(item) or not check_value(described, item, findings=findings):
-            outline.doubtful.add(path)
-            continue
-        first = usable.setdefault(repr(plain(item)), item)
-        if first is not item:
-            findings.add(item.place, f"{path} has the value {_as_written(item)} twice")
-    if items is None:
-        outline.doubtful.add(path)
-    if usable:
-        outline.axes.append(Axis(path=path, place=entry.place, values=tuple(usable.values())))
-
-
-def _as_written(node: Node) -> str:
-    return node.text or str(plain(node))
-
-
-def _items(node: Node, *, label: str, what: str, example: str, findings: Findings) -> list[Node] | None:
-    """The items of a list that must not be empty; None, with a problem found, where it is not one."""
-    if node.value is BROKEN:
-        return None
-    if not isinstance(node.value, list):
-        findings.add(node.place, f"{label}: {what} must be a list of values, such as {example}, got {describe(node)}")
-        return None
-    if not node.value:
-        findings.add(node.place, f"{label}: {what} must have at least one value")
-        return None
-    return node.value
-
-
 def _read_seeds(entry: Entry | None, *, outline: Outline, findings: Findings) -> None:
     if entry is None:
         return
     outline.seeds_place = entry.place
-    items = _items(entry.node, label="sweep.seeds", what="it", example="[0, 1, 2]", findings=findings)
+    items = items_of(entry.node, label="sweep.seeds", what="it", example="[0, 1, 2]", findings=findings)
     seeds: dict[int, None] = {}
     for item in items or []:
         if has_broken(item) or not check_value(SEED, item, label="sweep.seeds: a seed", findings=findings):
             continue
         if plain(item) in seeds:
-            findings.add(item.place, f"sweep.seeds has the seed {_as_written(item)} twice")
+            findings.add(item.place, f"sweep.seeds has the seed {as_written(item)} twice")
         seeds[plain(item)] = None
     outline.seeds = tuple(seeds)
 
@@ -245,7 +161,7 @@ def _read_baselines(entry: Entry | None, *, outline: Outline, findings: Findings
     if entry is None or entry.node.value == []:  # an override may take all baselines away
         return
     example = f"[{BASELINES[0]}]"
-    items = _items(entry.node, label="sweep.baselines", what="it", example=example, findings=findings)
+    items = items_of(entry.node, label="sweep.baselines", what="it", example=example, findings=findings)
     for item in items or []:
         baseline = next((name for name in BASELINES if name == item.value), None)
         if baseline is not None:
@@ -262,18 +178,24 @@ def _check_kinds(outline: Outline, *, findings: Findings) -> None:
     """Report fields that no cell can have, since no cell's FFN is of a kind that has them."""
     if KIND in outline.doubtful:
         return
-    axis = next((axis for axis in outline.axes if axis.path == KIND), None)
-    given = axis.values if axis else [outline.base[KIND]] if KIND in outline.base else []
+    swept = [row[KIND] for axis in outline.axes for row in axis.rows if KIND in row]
+    given = swept or ([outline.base[KIND]] if KIND in outline.base else [])
     kinds = {str(node.value) for node in given} or {KINDS[0]}
-    places = [(axis.path, axis.place) for axis in outline.axes]
-    places += [(path, outline.places[path]) for path in outline.base]
-    for path, place in places:
-        having = FIELDS[path].kinds
+    is_now = f"{'is' if given else 'is by default'} {' or '.join(map(repr, sorted(kinds)))}"
+
+    def check(what: str, having: frozenset[str], place: Place) -> None:
         if having.isdisjoint(kinds):
-            is_now = "is" if given else "is by default"
             message = (
-                f"{path} is a field of {' and '.join(sorted(having))} FFNs alone, and {KIND} {is_now} "
-                f"{' or '.join(map(repr, sorted(kinds)))}. Set {KIND} to {' or '.join(map(repr, sorted(having)))}, "
-                f"or put it on an axis of the grid"
+                f"{what} of {' and '.join(sorted(having))} FFNs alone, and {KIND} {is_now}. "
+                f"Set {KIND} to {' or '.join(map(repr, sorted(having)))}, or put it on an axis of the grid"
             )
             findings.add(place, message)
+
+    places = [(path, place) for axis in outline.axes for path, place in axis.places.items()]
+    places += [(path, outline.places[path]) for path in outline.base]
+    places += [(path, formula.place()) for path, formula in outline.derive.items()]
+    for path, place in places:
+        check(f"{path} is a field", FIELDS[path].kinds, place)
+    for formula in outline.constraints:
+        for name, column in formula.expression.names.items():
+            check(f"this constraint does nothing: {name} is a field", kinds_of([name]), formula.place(column))

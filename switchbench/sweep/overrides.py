@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from switchbench.sweep.document import BROKEN, Entry, Node, describe, parse
-from switchbench.sweep.source import COMMAND_LINE, Findings, Place, Source
+from switchbench.sweep.source import COMMAND_LINE, MAX_FILES, Findings, Place, Source
 
 MAX_PARTS = 10
 """Most parts of a key; the deepest that a sweep file knows has 5."""
 
-_GRID = ["sweep", "grid"]
+# Where what follows is one key, dots and all.
+_WHOLE_KEYS = (["sweep", "grid"], ["sweep", "derive"], ["report", "primary", "sparse"])
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,12 @@ def apply_overrides(root: Node, overrides: Sequence[str], *, findings: Findings)
     Args:
         root: The file's tree; changed in place.
         overrides: Texts of the form ``KEY=VALUE``. A key is a path from the file's root, ``base.train.tokens``; what
-            follows ``sweep.grid.`` is one key, the axis. Keys that the file lacks are added. A value is YAML.
+            follows ``sweep.grid.``, ``sweep.derive.`` or ``report.primary.sparse.`` is one key, the field. Keys that
+            the file lacks are added. A value is YAML.
         findings: Takes the problems; an override with one is left out.
     """
     for order, text in enumerate(overrides, start=1):
-        source = Source(COMMAND_LINE, text, order)
+        source = Source(COMMAND_LINE, text, MAX_FILES + order)
         key, equals, value_text = text.partition("=")
         if not equals:
             message = f"{text!r} is not of the form KEY=VALUE, such as base.train.tokens=3e5"
@@ -42,8 +44,9 @@ def apply_overrides(root: Node, overrides: Sequence[str], *, findings: Findings)
 
 def _key_parts(key: str, *, source: Source, findings: Findings) -> list[_KeyPart]:
     names = key.split(".")
-    if names[:2] == _GRID and len(names) > 2:
-        names = [*_GRID, ".".join(names[2:])]
+    for before in _WHOLE_KEYS:
+        if names[: len(before)] == before and len(names) > len(before):
+            names = [*before, ".".join(names[len(before) :])]
     parts, column = [], 1
     for name in names:
         parts.append(_KeyPart(name, Place(source, 1, column)))

@@ -13,6 +13,9 @@ from switchbench.errors import Problem, SweepFileError
 MAX_FILE_BYTES = 1_000_000
 """Largest sweep file; more is surely not one, and must not be read into memory."""
 
+MAX_FILES = 10
+"""Most files of one sweep: a file, the one that it extends, the one that this extends, and so on."""
+
 COMMAND_LINE = "command line"
 _LINE_BREAK = re.compile("\r\n|[\n\r]")
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -28,7 +31,7 @@ class Source:
     text: str
     """All of it."""
     order: int = 0
-    """0 for the file; overrides follow in the order they were given."""
+    """0 for the file; then the files that it extends, then overrides in the order they were given."""
 
     @cached_property
     def lines(self) -> list[str]:
@@ -86,22 +89,30 @@ class Findings:
             raise SweepFileError([self._found[key] for key in sorted(self._found)])
 
 
-def read_source(path: Path, *, findings: Findings) -> Source | None:
-    """Read a sweep file's text; None, with a problem found, if that cannot be done."""
+def read_source(path: Path, *, findings: Findings, order: int = 0, named_at: Place | None = None) -> Source | None:
+    """Read a sweep file's text; None, with a problem found, if that cannot be done.
+
+    Args:
+        path: The file.
+        findings: Takes the problem.
+        order: Its place among the files of the sweep.
+        named_at: Where another file names it, which is where the problem then stands.
+    """
+    named = f"{path}: " if named_at else ""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except IsADirectoryError:
-        findings.add(None, "this is a folder; a sweep file was expected")
+        findings.add(named_at, f"{named}this is a folder; a sweep file was expected")
     except FileNotFoundError:
-        findings.add(None, f"there is no such file{_similar_file(path)}")
+        findings.add(named_at, f"{named}there is no such file{_similar_file(path)}")
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
-        findings.add(None, f"cannot be read: {getattr(error, 'strerror', None) or error}")
+        findings.add(named_at, f"{named}cannot be read: {getattr(error, 'strerror', None) or error}")
     else:
         if len(content) > MAX_FILE_BYTES:
-            findings.add(None, f"is larger than {MAX_FILE_BYTES:,} bytes, so it is not a sweep file")
+            findings.add(named_at, f"{named}is larger than {MAX_FILE_BYTES:,} bytes, so it is not a sweep file")
         else:
-            return _decoded(content, name=str(path), findings=findings)
+            return _decoded(content, name=str(path), order=order, findings=findings)
     return None
 
 
@@ -121,12 +132,12 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     return f" Did you mean '{match}'?" if match else ""
 
 
-def _decoded(content: bytes, *, name: str, findings: Findings) -> Source | None:
+def _decoded(content: bytes, *, name: str, order: int, findings: Findings) -> Source | None:
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return Source(name, content.decode())
+        return Source(name, content.decode(), order)
     except UnicodeDecodeError as error:
-        source = Source(name, content.decode(errors="replace"))
+        source = Source(name, content.decode(errors="replace"), order)
         before = _LINE_BREAK.split(content[: error.start].decode())
         byte = content[error.start]
         findings.add(Place(source, len(before), len(before[-1]) + 1), f"is not UTF-8 text: byte 0x{byte:02X} here")

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from switchbench.errors import SweepFileError
+from switchbench.errors import Problem, SweepFileError
 from switchbench.spec import DataIdentity
 from switchbench.sweep import load_sweep
 
@@ -30,19 +30,38 @@ sweep:
   grid:
     model.ffn.num_experts: [4, 16]
     model.ffn.kind: [dense, sparse]
-    train.learning_rate: [1e-3, 1e-2]
+    train.weight_decay: {values: [0.0, 0.2], when: {model.ffn.kind: sparse}}
+  zip:
+    - {train.learning_rate: 1e-3, data.seq_len: 64}
+    - {train.learning_rate: 1e-2, data.seq_len: 128}
+  derive:
+    train.tokens: 20 * params_active
+    train.eval_points: max(3, num_steps // 1000)
+    model.ffn.d_ff: round(d_model * 3.5)
+  constraints: [num_experts * d_ff <= 65536, 'params_total < 1e7 or size == null']
   seeds: [0, 1]
-  baselines: [iso_flop]
+  baselines: [iso_flop, iso_active_params, iso_total_params]
+report:
+  primary: {sparse: {num_experts: 16, weight_decay: 0.2, seq_len: 64, learning_rate: 1e-3}, dense: iso_flop}
 """
 LINES = VALID.splitlines(keepends=True)
 TOKENS = [
     *"[]{}:,-#&*!|>'\"%@`?\t\n .~0_\0é\u2028\ufeff",
     "null", "true", "1e999", ".nan", "-1", "9" * 30, "<<: ", "kind: dense", "- ", ": ", "---\n", "%YAML 1.1\n",
-    '"\\UFFFFFFFF"',
+    '"\\UFFFFFFFF"', "extends: sweep.yaml\n", "extends: .\n", " ** 999", "params_active", " and ", "(", "when: {",
+    "model.d_model", "d_ff / 0", "iso_total_params", "== 'x'",
+]  # fmt: skip
+KEYS = [
+    "base.train.tokens", "sweep.grid", "sweep.grid.model.ffn.kind", "name", "base", "", "a.b", "sweep.zip", "extends",
+    "sweep.derive", "sweep.derive.model.d_model", "sweep.constraints", "report.primary.sparse.num_experts", "report",
 ]  # fmt: skip
 
 
-def load(content: bytes, overrides: list[str]) -> None:
+def test_the_file_to_be_mutated_is_valid() -> None:
+    assert load(VALID.encode(), []) == []
+
+
+def load(content: bytes, overrides: list[str]) -> list[Problem]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "sweep.yaml")
         path.write_bytes(content)
@@ -54,7 +73,7 @@ def load(content: bytes, overrides: list[str]) -> None:
             str(error).encode()  # no half characters that a terminal would choke on
         else:
             assert sweep.cells
-            return
+            return []
     assert problems
     lines = re.split("\r\n|[\n\r]", content.decode("utf-8-sig", errors="replace"))
     for problem in problems:
@@ -66,6 +85,7 @@ def load(content: bytes, overrides: list[str]) -> None:
         if problem.line is not None:
             assert problem.column is not None
             assert 1 <= problem.column <= len(lines[problem.line - 1]) + 1
+    return problems
 
 
 @st.composite
@@ -90,7 +110,7 @@ def mutated(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(text=mutated())
 @example(text=VALID)
 def test_mutated_file(text: str) -> None:
@@ -103,9 +123,9 @@ def test_bytes(content: bytes) -> None:
     load(content, [])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
-    key=st.sampled_from(["base.train.tokens", "sweep.grid", "sweep.grid.model.ffn.kind", "name", "base", "", "a.b"]),
+    key=st.sampled_from(KEYS),
     value=st.one_of(st.text(max_size=20), st.sampled_from(TOKENS), st.sampled_from(LINES)),
 )
 def test_mutated_override(key: str, value: str) -> None:

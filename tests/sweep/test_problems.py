@@ -1,28 +1,14 @@
-"""What is wrong with a file is said all at once, each at its place.
-
-In the texts below, § stands before each character that a problem must point at; it is taken out before loading.
-"""
-
-import re
+"""What is wrong with a file is said all at once, each at its place."""
 
 import pytest
 
-HEAD = "schema: 1\nname: x\n"
-SPARSE = HEAD + "base: {model: {ffn: {kind: sparse}}}\n"
-
-
-def without_marks(text: str) -> tuple[str, list[tuple[int, int]]]:
-    places = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        for index, mark in enumerate(re.finditer("§", line)):
-            places.append((number, mark.start() - index + 1))
-    return text.replace("§", ""), places
-
+from tests.sweep.marks import HEAD, SPARSE, without_marks
 
 UNKNOWN = [
     (HEAD + "§nmae: x\n", ["nmae is not a key. Did you mean 'name'?"]),
-    (HEAD + "§zip: []\n", ["zip is not a key. Allowed: schema, name, question, base, sweep."]),
-    (HEAD + "§report: {}\n", ["report is not a key. Allowed: schema, name, question, base, sweep."]),
+    (HEAD + "§zip: []\n", ["zip is not a key. 'zip' belongs in sweep."]),
+    (HEAD + "§primary: {}\n", ["primary is not a key. 'primary' belongs in report."]),
+    (HEAD + "§zzz: {}\n", ["zzz is not a key. Allowed: schema, name, question, extends, base, sweep, report."]),
     (HEAD + "§grid: {}\n", ["grid is not a key. 'grid' belongs in sweep."]),
     (HEAD + "§learning_rate: 1\n", ["learning_rate is not a key. 'learning_rate' belongs in base.train."]),
     (HEAD + "§learnin_rate: 1\n", ["learnin_rate is not a key. Did you mean 'learning_rate' in base.train?"]),
@@ -41,7 +27,10 @@ UNKNOWN = [
         ["model.ffn.capacty_factor is not a field. Did you mean 'capacity_factor'?"],
     ),
     (SPARSE + "sweep: {§grd: {}}\n", ["sweep.grd is not a key. Did you mean 'grid'?"]),
-    (SPARSE + "sweep: {§tune: {}}\n", ["sweep.tune is not a key. Allowed: grid, seeds, baselines."]),
+    (
+        SPARSE + "sweep: {§tune: {}}\n",
+        ["sweep.tune is not a key. Allowed: grid, zip, derive, constraints, seeds, baselines."],
+    ),
     (
         SPARSE
         + "sweep:\n  grid:\n    §model.ffn.num_expert: [1]\n    §num_experts: [2]\n    §base.train.tokens: [2]\n",
@@ -159,7 +148,7 @@ WRONG_VALUES = [
     (
         SPARSE + "sweep: {baselines: [§iso_flops, iso_flop, §iso_flop, §1, §[]]}\n",
         [
-            "the text 'iso_flops' is not a baseline; allowed: iso_flop. Did you mean 'iso_flop'?",
+            "is not a baseline; allowed: iso_flop, iso_active_params, iso_total_params. Did you mean 'iso_flop'?",
             "sweep.baselines has 'iso_flop' twice",
             "1 is not a baseline",
             "a list is not a baseline",
@@ -253,8 +242,8 @@ NOT_EVEN_YAML = [
     (HEAD + '§"a\\nb": 1\n', ["a key must be text on one line, got the text 'a\\nb'"]),
     ("--- {schema: 1, name: x}\n§---\n", ["a second document begins here"]),
     ("%YAML 1.1\n§---\nschema: 1\nname: x\n", ["sweep files are YAML 1.2"]),
-    ("§- a\n", ["a sweep file must be a mapping (schema, name, question, base, sweep), got a list"]),
-    ("§42", ["a sweep file must be a mapping (schema, name, question, base, sweep), got 42"]),
+    ("§- a\n", ["a sweep file must be a mapping (schema, name, question, extends, base, sweep, report), got a list"]),
+    ("§42", ["a sweep file must be a mapping (schema, name, question, extends, base, sweep, report), got 42"]),
     ("[" * 20 + "§" + "[" * 5000, ["nested more than 20 levels deep"]),
     ("? " * 20 + "§" + "? " * 200, ["nested more than 20 levels deep"]),
 ]
