@@ -56,13 +56,19 @@ def memory_caption(estimates: Sequence[Estimate]) -> str:
     )
 
 
-def provisioned_caption() -> str:
-    """Say what provisioned FLOPs are."""
-    return (
+def breakdown_caption(estimates: Sequence[Estimate]) -> str:
+    """Say what provisioned FLOPs are, and how the parts of memory go together.
+
+    Args:
+        estimates: The estimates; at least one.
+    """
+    provisioned = (
         "Provisioned: all slots that the capacity factor gives the experts are computed, filled or not; the most that "
-        f"is ever executed. {units.UNKNOWN}: no capacity factor is known of a published model. Logits and dispatch are "
-        "parts of the activations; the peak is the largest moment of a step, not the sum."
+        "is ever executed"
     )
+    if any(each.provisioned_forward_flops_per_token is None for each in estimates):
+        provisioned += f"; {units.UNKNOWN} where no capacity factor is known, or by the paper's convention"
+    return f"{provisioned}. The peak is that of the largest moment of a step, not the sum."
 
 
 def device_captions(estimates: Sequence[Estimate]) -> list[str]:
@@ -88,6 +94,19 @@ def device_captions(estimates: Sequence[Estimate]) -> list[str]:
         if plan is not None and plan.device_memory_bytes is not None and plan.expert_parallel.least_devices is None:
             captions.append(f"{each.subject.name}: {_no_number_fits(plan)}")
     return captions
+
+
+def note_captions(estimates: Sequence[Estimate]) -> list[str]:
+    """Give what is to be said of single models; where the same is to be said of several, once.
+
+    Args:
+        estimates: The estimates.
+    """
+    names: dict[str, list[str]] = {}
+    for each in estimates:
+        if each.subject.note:
+            names.setdefault(each.subject.note, []).append(each.subject.name)
+    return [f"{', '.join(dict.fromkeys(of))}: {note}" for note, of in names.items()]
 
 
 def _no_number_fits(plan: DevicePlan) -> str:

@@ -177,10 +177,8 @@ def _with_batch(spec: RunSpec, *, batch_tokens: int, precision: Precision) -> Ru
 
 def _whole_sequences(subject: Subject, *, batch_tokens: int) -> int:
     """Give the sequences of a step."""
-    groups = [(subject.sequence_tokens, "sequences")]
-    if subject.spec is not None and subject.spec.routing_group_tokens != subject.spec.train.batch_tokens:
-        groups.append((subject.spec.routing_group_tokens, "routing groups"))
-    for length, what in groups:
+    lengths = {"sequences": subject.sequence_tokens, "routing groups": subject.routing_group_tokens or 1}
+    for what, length in lengths.items():
         fewer = batch_tokens // length * length
         if fewer != batch_tokens:
             parts = f" ({subject.source_len} source and {subject.target_len} target)" if subject.source_len else ""

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from switchbench.sweep.source import did_you_mean
 SOURCE_LEN, TARGET_LEN = 512, 114
 """Tokens per sequence of an encoder-decoder model: those that reproduce the Switch Transformer's Table 9."""
 DECODER_LEN = 2048
-"""Tokens per sequence of a published decoder-only model."""
+"""Tokens per sequence of a published decoder-only model of which nothing else is known."""
 LADDER_LEN, LADDER_VOCABULARY = 128, 256
 """Sequence length and (bytes) vocabulary of a size of the ladder."""
 MAX_EXPERTS = 65536
@@ -75,9 +75,17 @@ class Subject:
     @property
     def capacity_factor(self) -> float | None:
         """Capacity factor; None: the model is dense or dropless, or its capacity is not known."""
-        if self.spec is None or not isinstance(self.spec.model.ffn, SparseFFNSpec):
-            return None
-        return self.spec.model.ffn.capacity_factor
+        return None if self._sparse_ffn is None else self._sparse_ffn.capacity_factor
+
+    @property
+    def routing_group_tokens(self) -> int | None:
+        """Tokens that are routed together; None: the whole batch."""
+        return None if self._sparse_ffn is None else self._sparse_ffn.routing_group_tokens
+
+    @property
+    def _sparse_ffn(self) -> SparseFFNSpec | None:
+        ffn = None if self.spec is None else self.spec.model.ffn
+        return ffn if isinstance(ffn, SparseFFNSpec) else None
 
 
 def find_subjects(asked: Sequence[str], *, identify: Identify) -> tuple[Subject, ...]:
@@ -134,7 +142,7 @@ def _published(name: str) -> Subject:
         architecture=published.architecture,
         spec=None,
         source_len=SOURCE_LEN if is_encoded else 0,
-        target_len=TARGET_LEN if is_encoded else DECODER_LEN,
+        target_len=TARGET_LEN if is_encoded else published.sequence_len or DECODER_LEN,
         source=published.source,
         note=published.note,
     )
@@ -143,9 +151,10 @@ def _published(name: str) -> Subject:
 def _of_the_ladder(name: str) -> Subject:
     found = _size_and_experts(name)
     if found is None:
+        known = ", ".join(_families(PUBLISHED))
         raise UsageError(
             f"{name!r} is neither a model nor a sweep file.{did_you_mean(name, [*PUBLISHED, *SIZES])} Known are the "
-            f"sizes {', '.join(SIZES)}, with up to {MAX_EXPERTS} experts as in 'xs-16', and {', '.join(PUBLISHED)}"
+            f"sizes {', '.join(SIZES)}, with up to {MAX_EXPERTS} experts as in 'xs-16', and {known}"
         )
     size, num_experts = found
     ffn = {"kind": "sparse", "num_experts": num_experts} if num_experts else {"kind": "dense"}
@@ -179,6 +188,14 @@ def _of_a_run(spec: RunSpec, *, name: str, sweep: str | None) -> Subject:
         source_len=0,
         target_len=spec.data.seq_len,
     )
+
+
+def _families(names: Iterable[str]) -> list[str]:
+    """Shorten a list of names: of those that differ in the number at their end, the first and the last."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(re.sub(r"-[0-9]+$", "-", name), []).append(name)
+    return [each[0] if len(each) == 1 else f"{each[0]} ... {each[-1]}" for each in families.values()]
 
 
 def _size_and_experts(name: str) -> tuple[str, int] | None:

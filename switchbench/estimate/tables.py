@@ -12,10 +12,11 @@ from rich.text import Text
 from switchbench import units
 from switchbench.cost import TRAIN_OVER_FORWARD
 from switchbench.estimate.captions import (
+    breakdown_caption,
     device_captions,
     flops_caption,
     memory_caption,
-    provisioned_caption,
+    note_captions,
     sequence_caption,
 )
 from switchbench.estimate.costs import Estimate
@@ -50,12 +51,12 @@ def print_estimates(estimates: Sequence[Estimate], *, console: Console, breakdow
     if breakdown:
         for title, rows in _breakdown(estimates):
             _print_rows(title, rows, estimates=estimates, console=console)
-        captions.append(provisioned_caption())
+        captions.append(breakdown_caption(estimates))
     if estimates[0].devices is not None:
         for title, rows in _on_devices(estimates):
             _print_rows(title, rows, estimates=estimates, console=console)
         captions += device_captions(estimates)
-    captions += [f"{each.subject.name}: {each.subject.note}" for each in estimates if each.subject.note]
+    captions += note_captions(estimates)
     console.print()
     for caption in captions:
         console.print(Text(caption))

@@ -67,6 +67,8 @@ def test_a_sweeps_own_batch_and_precision_hold_where_no_others_are_asked_for(fil
 def test_a_batch_is_whole_routing_groups(file: str) -> None:
     with pytest.raises(UsageError, match=r"no whole number of routing groups: one of '2 experts' has 64.* 64 or 128"):
         estimate([file], identify=identify, request=Request(batch_tokens=96))
+    with pytest.raises(UsageError, match=r"routing groups: one of '2 experts' has 512 tokens; the nearest is 512$"):
+        estimate([file, "base.model.ffn.routing_group_tokens=512"], identify=identify, request=Request(batch_tokens=64))
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,11 @@ def test_a_batch_is_whole_routing_groups(file: str) -> None:
 def test_an_unknown_model_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(UsageError, match=r"neither a model nor a sweep file.* Known are the sizes xxs, .*t5-base"):
         find(name)
+
+
+def test_names_that_differ_in_a_number_alone_are_not_all_listed() -> None:
+    with pytest.raises(UsageError, match=r"t5-xxl, switch-base-2 \.\.\. switch-base-256, switch-large-128, switch-xxl"):
+        find("none")
 
 
 def test_a_misspelt_model_is_asked_about() -> None:

@@ -36,6 +36,13 @@ def test_the_table_names_what_it_counts_and_what_the_print_has_wrong() -> None:
     assert "by the paper's convention" in words(run("t5-base", "--convention", "paper").stdout)
 
 
+def test_what_is_to_be_said_of_several_models_is_said_once() -> None:
+    text = words(run("clark-15m", "clark-15m-8", "t5-large").stdout)
+    assert "A sequence has 2048 tokens (clark-15m, clark-15m-8); 512 source" in text
+    assert text.count("clark-15m, clark-15m-8: Counted with plain attention") == 1
+    assert text.count("Counted with plain attention") == 1
+
+
 def test_json_is_alone_on_stdout_and_holds_everything() -> None:
     done = run("switch-c-2048", "--devices", "2048", "--device-memory", "80GiB", "--json")
     answer = json.loads(done.stdout)
