@@ -5,7 +5,14 @@ and its report start without it.
 """
 
 from switchbench.store.folder import SweepFolder, find_sweeps, write_atomically
-from switchbench.store.manifest import MANIFEST_SCHEMA, Manifest, ManifestCell, read_manifest, write_manifest
+from switchbench.store.manifest import (
+    MANIFEST_SCHEMA,
+    Manifest,
+    ManifestCell,
+    PrimaryPair,
+    read_manifest,
+    write_manifest,
+)
 from switchbench.store.reading import (
     ResultsFileWarning,
     UnreadableFile,
@@ -21,6 +28,7 @@ __all__ = [
     "MANIFEST_SCHEMA",
     "Manifest",
     "ManifestCell",
+    "PrimaryPair",
     "ResultsFileWarning",
     "SweepFolder",
     "UnreadableFile",

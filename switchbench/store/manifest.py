@@ -3,7 +3,7 @@
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from switchbench.errors import ResultsFolderError
 from switchbench.store.folder import SweepFolder, write_atomically
@@ -25,10 +25,31 @@ class ManifestCell(BaseModel):
     twin_of: tuple[str, ...] = Field(
         (), description="Configurations whose dense twin, of equal FLOPs per token, this is."
     )
+    twins: dict[str, tuple[str, ...]] = Field(
+        {}, description="The configurations whose dense twin this is, by what the two have in common."
+    )
     settings: dict[str, Any] = Field(
         {}, description="The swept settings of this cell, by their path in the sweep file."
     )
     spec: dict[str, Any] = Field(description="The resolved specification.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_twins(cls, values: Any) -> Any:
+        """Read what was written when twins were of equal FLOPs alone."""
+        if isinstance(values, dict) and values.get("twin_of") and not values.get("twins"):
+            return values | {"twins": {"iso_flop": values["twin_of"]}}
+        return values
+
+
+class PrimaryPair(BaseModel):
+    """The pair of configurations that the sweep's verdict is about."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sparse: str = Field(description="Its sparse configuration.")
+    dense: str = Field(description="The dense twin of that.")
+    matched_on: str = Field(description="What the two have in common.")
 
 
 class Manifest(BaseModel):
@@ -42,6 +63,7 @@ class Manifest(BaseModel):
     file: str = Field(description="The sweep file.")
     command: str = Field(description="The command that runs it, and completes it.")
     axes: tuple[str, ...] = Field((), description="Paths of the swept settings.")
+    primary: PrimaryPair | None = Field(None, description="The pair that the verdict is about, if the file names one.")
     created_at: str = Field(description="UTC, ISO 8601.")
     cells: tuple[ManifestCell, ...] = Field(description="The runs, in the order of the expansion.")
 

@@ -6,7 +6,7 @@ from factories import COMMAND, Study, make_spec, write_study
 
 from switchbench.errors import ResultsFolderError
 from switchbench.spec import RunSpec
-from switchbench.store import MANIFEST_SCHEMA, SweepFolder, read_manifest
+from switchbench.store import MANIFEST_SCHEMA, PrimaryPair, SweepFolder, read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -31,6 +31,29 @@ def test_the_manifest_comes_back_as_it_was(folder: SweepFolder):
     for cell in manifest.cells:
         spec = RunSpec.model_validate(cell.spec)
         assert (spec.run_id, spec.config_id) == (cell.run_id, cell.config_id)
+
+
+def test_twins_and_the_primary_pair_come_back(folder: SweepFolder):
+    manifest = read_manifest(folder)
+    dense, sparse = manifest.cells[0], manifest.cells[2]
+    twins = {"iso_flop": (sparse.config_id,), "iso_total_params": (sparse.config_id, "0123456789ab")}
+    pair = PrimaryPair(sparse=sparse.config_id, dense=dense.config_id, matched_on="iso_flop")
+    cells = (dense.model_copy(update={"twins": twins}), *manifest.cells[1:])
+    write_manifest(folder, manifest.model_copy(update={"cells": cells, "primary": pair}))
+    assert read_manifest(folder).cells == cells
+    assert read_manifest(folder).primary == pair
+
+
+def test_a_manifest_that_knows_twins_of_equal_flops_alone(folder: SweepFolder):
+    content = json.loads(folder.manifest_path.read_text(encoding="utf-8"))
+    del content["primary"]
+    for cell in content["cells"]:
+        del cell["twins"]
+    folder.manifest_path.write_text(json.dumps(content), encoding="utf-8")
+    manifest = read_manifest(folder)
+    assert manifest.primary is None
+    assert manifest.cells[0].twins == {"iso_flop": (manifest.cells[2].config_id,)}
+    assert manifest.cells[2].twins == {}
 
 
 def test_a_later_versions_fields_are_passed_over(folder: SweepFolder):
