@@ -32,6 +32,7 @@ def _model_json(estimate: Estimate) -> dict[str, Any]:
     return {
         "name": subject.name,
         "sweep": subject.sweep,
+        "config_id": None if subject.spec is None or subject.sweep is None else subject.spec.config_id,
         "params_total": e.parameters.total,
         "params_active": e.parameters.active,
         "parameters": asdict(e.parameters),

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from switchbench.cost import cost_of, count_memory, count_parameters, provisioned_over_useful
 from switchbench.errors import UsageError
-from switchbench.estimate import Estimate, Request, estimate
-from switchbench.estimate.document import estimates_json
+from switchbench.estimate import Estimate, Request, estimate, estimates_json
 from switchbench.published import PUBLISHED
 from switchbench.spec import DataIdentity, DataSpec, ModelSpec
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from switchbench.cost import cost_of
 from switchbench.errors import SweepFileError, UsageError
-from switchbench.estimate import Request, estimate
+from switchbench.estimate import Request, estimate, estimates_json
 from switchbench.estimate.subjects import Subject, find_subjects
 from switchbench.spec import DataIdentity, DataSpec
 from switchbench.sweep import describe_cell, load_sweep
@@ -45,6 +46,8 @@ def test_each_configuration_of_a_sweep_once_by_the_plans_name(file: str) -> None
     assert [each.name for each in found] == list(dict.fromkeys(describe_cell(cell) for cell in cells))
     assert [each.name for each in found] == ["2 experts", "4 experts", "dense"]
     assert {each.sweep for each in found} == {"few"}
+    rows = estimates_json(estimate([file, "xs"], identify=identify))["models"]
+    assert [row["config_id"] for row in rows] == [*dict.fromkeys(cell.spec.config_id for cell in cells), None]
     assert {each.architecture.vocab_size for each in found} == {100}
 
 
@@ -59,6 +62,8 @@ def test_settings_go_with_the_file_before_them(file: str) -> None:
 def test_a_sweeps_own_batch_and_precision_hold_where_no_others_are_asked_for(file: str) -> None:
     own, *_ = estimate([file], identify=identify)
     assert (own.batch_tokens, own.precision, own.subject.capacity_factor) == (512, "bfloat16", 1.25)
+    assert own.subject.spec is not None
+    assert own.memory == cost_of(own.subject.spec).memory  # what the plan says
     other, *_ = estimate([file], identify=identify, request=Request(batch_tokens=64, precision="float32"))
     assert (other.batch_tokens, other.precision) == (64, "float32")
     assert other.memory.activations.weight_copies == 0 < own.memory.activations.weight_copies
