@@ -10,7 +10,7 @@ from switchbench.errors import ExpressionError
 from switchbench.expressions import describe_value
 from switchbench.spec import DataIdentity, DataSpec, RunSpec
 from switchbench.sweep.axes import Axis
-from switchbench.sweep.document import Node, describe, plain
+from switchbench.sweep.document import BROKEN, Node, describe, plain
 from switchbench.sweep.fields import FIELDS, KIND, KINDS
 from switchbench.sweep.formulas import Formula
 from switchbench.sweep.names import computed_value, dependencies, field_value, kinds_of, path_of
@@ -187,12 +187,12 @@ class _Formulas:
                 self._fail(path, place, f"{path}: a {kind} cell has no {lacking[0]}")
                 continue
             named = None if self._is_doubtful(formula) else self._named(formula, given, swept=swept)
-            value = None if named is None else self._evaluate(formula, named, path=path)
-            if value is None:
+            value = BROKEN if named is None else self._evaluate(formula, named, path=path)
+            if value is BROKEN:
                 self._outline.doubtful.add(path)
                 continue
             # One node per value: what is checked once is known again by its node.
-            new = Node(formula.node.place, value, text=describe_value(value))
+            new = _node(value, place=formula.node.place)
             node = self._nodes.setdefault((path, repr(value)), new)
             if node is new and not check_value(FIELDS[path], node, findings=Findings("")):
                 self._refuse(path, formula, node, named or {})
@@ -217,7 +217,7 @@ class _Formulas:
             if named is None:
                 continue
             value = self._evaluate(formula, named, path=None)
-            if value is None or value is True:
+            if value is BROKEN or value is True:
                 continue
             if value is not False:
                 message = f"a constraint is true or false, such as num_experts <= 16; this is {describe_value(value)}"
@@ -264,12 +264,13 @@ class _Formulas:
         return named
 
     def _evaluate(self, formula: Formula, named: dict[str, Any], *, path: str | None) -> Any:
+        """The value of a formula; ``BROKEN``, with a problem found, if it has none."""
         try:
             return formula.expression.evaluate(named)
         except ExpressionError as error:
             label = path or "a constraint"
             self._report(formula.place(error.column), f"{label}: {error.problem}{_with(named)}")
-            return None
+            return BROKEN
 
     def _refuse(self, path: str, formula: Formula, node: Node, named: dict[str, Any]) -> None:
         self._outline.doubtful.add(path)
@@ -287,6 +288,13 @@ class _Formulas:
         if place not in self._reported:
             self._reported.add(place)
             self._findings.add(place, message)
+
+
+def _node(value: Any, *, place: Place) -> Node:
+    """A computed value as if it stood in the file."""
+    if isinstance(value, list):
+        return Node(place, [_node(item, place=place) for item in value])
+    return Node(place, value, text=describe_value(value))
 
 
 def _with(named: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Dense twins of sparse configurations: everything is inherited but the FFN."""
 
+from functools import lru_cache
 from typing import Literal, assert_never
 
 from switchbench.cost import count_parameters
@@ -32,33 +33,37 @@ def dense_twin(spec: RunSpec, *, baseline: Baseline) -> RunSpec | None:
     Source:
         Switch Transformer, section 2.1: FLOP-matched dense models.
     """
-    ffn = spec.model.ffn
-    assert isinstance(ffn, SparseFFNSpec), "only a sparse configuration has a dense twin"
-    same_flops = DenseFFNSpec(kind="dense", d_ff=ffn.active_d_ff, activation=ffn.activation)
-    model = ModelSpec.model_validate(spec.model.model_dump() | {"ffn": same_flops})
-    match baseline:
-        case "iso_flop":
-            pass
-        case "iso_active_params":
-            model = _with_active(model, count_parameters(spec.model, vocab_size=spec.vocab_size).active, spec=spec)
-        case "iso_total_params":
-            total = count_parameters(spec.model, vocab_size=spec.vocab_size).total
-            found = shape_of_total(model, total=total, vocab_size=spec.vocab_size)
-            if found is None:
-                return None
-            model = found
-        case _:
-            assert_never(baseline)
+    model = _dense_model(spec.model, vocab_size=spec.vocab_size, baseline=baseline)
+    if model is None:
+        return None
     return RunSpec.model_validate({name: getattr(spec, name) for name in RunSpec.model_fields} | {"model": model})
 
 
-def _with_active(model: ModelSpec, active: int, *, spec: RunSpec) -> ModelSpec:
+@lru_cache(maxsize=1024)  # a sweep has many configurations of few models
+def _dense_model(sparse: ModelSpec, *, vocab_size: int, baseline: Baseline) -> ModelSpec | None:
+    ffn = sparse.ffn
+    assert isinstance(ffn, SparseFFNSpec), "only a sparse configuration has a dense twin"
+    dense = DenseFFNSpec(kind="dense", d_ff=ffn.active_d_ff, activation=ffn.activation)
+    model = ModelSpec.model_validate(sparse.model_dump() | {"ffn": dense})
+    parameters = count_parameters(sparse, vocab_size=vocab_size)
+    match baseline:
+        case "iso_flop":
+            return model
+        case "iso_active_params":
+            return _with_active(model, parameters.active, vocab_size=vocab_size)
+        case "iso_total_params":
+            return shape_of_total(model, total=parameters.total, vocab_size=vocab_size)
+        case _:
+            assert_never(baseline)
+
+
+def _with_active(model: ModelSpec, active: int, *, vocab_size: int) -> ModelSpec:
     """A dense model, made as wide in its feed-forward layers as gives a number of active weights."""
-    total = count_parameters(model, vocab_size=spec.vocab_size).total
+    total = count_parameters(model, vocab_size=vocab_size).total
     if abs(total - active) <= SAME_WITHIN * active:
         return model
     ffn = model.ffn
     wider = model.model_copy(update={"ffn": ffn.model_copy(update={"d_ff": ffn.d_ff + 1})})
-    per_d_ff = count_parameters(wider, vocab_size=spec.vocab_size).total - total
+    per_d_ff = count_parameters(wider, vocab_size=vocab_size).total - total
     d_ff = max(ffn.d_ff + round((active - total) / per_d_ff), 1)
     return model.model_copy(update={"ffn": ffn.model_copy(update={"d_ff": d_ff})})

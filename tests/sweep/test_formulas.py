@@ -58,6 +58,20 @@ def test_a_derived_value_replaces_that_of_the_base_and_has_its_identity(load):
     assert derived.cells == given.cells
 
 
+def test_derived_values_of_every_kind(load):
+    sweep = load(
+        TEXT + "  derive:\n"
+        "    train.anneal_at: '[1 / 4, 1.0]'\n"
+        "    train.eval_tokens: 'null'\n"
+        "    model.tied_output: d_model < 64\n"
+        "    model.ffn.activation: \"'gelu'\"\n"
+    )
+    for cell in sweep.cells:
+        spec = cell.spec
+        assert (spec.train.anneal_at, spec.train.eval_tokens) == ((0.25, 1.0), None)
+        assert (spec.model.tied_output, spec.model.ffn.activation) == (spec.model.d_model < 64, "gelu")
+
+
 def test_a_sparse_only_field_is_not_derived_for_dense_cells(load):
     sweep = load(
         TEXT + "  derive: {model.ffn.capacity_factor: num_experts / 4}\n", "sweep.grid.model.ffn.kind=[dense, sparse]"
@@ -233,6 +247,10 @@ PROBLEMS = [
         HEAD + "sweep:\n  grid: {model.ffn.kind: [dense, sparse]}\n  derive: {train.tokens: 1e5 * §num_experts}\n",
         ["train.tokens: a dense cell has no num_experts"],
     ),
+    (
+        DERIVE + "{train.anneal_at: §'[[1], d_ff]', train.betas: §'[0.5]', train.tokens: §'null'}}\n",
+        ["train.anneal_at", "train.betas, as derived, must have 2 values", "got nothing (null)"],
+    ),
     (HEAD + "sweep: {derive: {model.ffn.num_experts: §2 * 2}}\n", ["is a field of sparse FFNs alone"]),
     (
         HEAD + "sweep: {grid: {model.size: [xxs, xs]}, derive: {train.batch_tokens: §100}}\n".replace("100", "50 + 50"),
@@ -244,13 +262,15 @@ PROBLEMS = [
     ),
     (SPARSE + "sweep: {constraints: §3}\n", ["sweep.constraints: it must be a list of values, such as [num_experts"]),
     (
-        SPARSE + "sweep: {constraints: [§3, §num_expert < 3, num_experts §= 3, §num_experts, '1 + §null > 1']}\n",
+        SPARSE + "sweep: {constraints: [§3, §num_expert < 3, num_experts §= 3, §num_experts, '1 + §null > 1', "
+        "§eval_tokens]}\n",
         [
             "a constraint must be an expression, such as num_experts <= 16, got 3",
             "num_expert is not a field or a computed name. Did you mean 'num_experts'?",
             "a constraint: '=' is not allowed; to compare, write ==",
             "a constraint is true or false, such as num_experts <= 16; this is 8",
             "a constraint: a number is needed here, got null, which is null",
+            "a constraint is true or false, such as num_experts <= 16; this is null",
         ],
     ),
     (
