@@ -248,8 +248,11 @@ def _take_steps(run: _Run, path: Path, *, until: int, point: AnnealPoint | None)
     while path.step < until:
         run.keeper.keep(run)
         start_s, first = time.perf_counter(), path.step
-        nlls_on_device, norms_on_device = [], []
-        for step in range(first, min(until, first + STEPS_BETWEEN_LOOKS)):
+        num_steps = min(until - first, STEPS_BETWEEN_LOOKS)
+        # Nothing that a step made is to outlive it: it would lie between what was large, and keep the allocator from
+        # using that place whole for the next step.
+        nlls_on_device, norms_on_device = run.state.model.embedding.new_empty(2, num_steps).unbind()
+        for step in range(first, first + num_steps):
             rate = learning_rate_at(run.spec.train, step=step, point=point)
             batch = run.batches.batch(step)
             outcome = take_step(run.state, batch, learning_rate=rate, micro_batch_tokens=micro_batch_tokens)
@@ -259,10 +262,11 @@ def _take_steps(run: _Run, path: Path, *, until: int, point: AnnealPoint | None)
                 backend=run.recorder.provenance["dispatch"],
                 num_micro_batches=num_micro_batches,
             )
-            nlls_on_device.append(outcome.nll)
-            norms_on_device.append(outcome.gradient_norm)
-        nlls = torch.stack(nlls_on_device).tolist()  # waits for the device
-        norms = torch.stack(norms_on_device).tolist()
+            nlls_on_device[step - first] = outcome.nll
+            norms_on_device[step - first] = outcome.gradient_norm
+            del outcome
+        nlls = nlls_on_device.tolist()  # waits for the device
+        norms = norms_on_device.tolist()
         path.add_steps(nlls, gradient_norms=norms, time_s=time.perf_counter() - start_s)
         run.recorder.note_steps(len(nlls), nll=nlls[-1])
         for step, nll in enumerate(nlls, start=first):

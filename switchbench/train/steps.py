@@ -113,12 +113,12 @@ def take_step(
     routings: list[Routing] = []
     for micro_batch in _micro_batches(batch, num_micro_batches):
         with part("forward"):
-            output, nll, objective = _forward(state, micro_batch)
+            objective, nll, decisions = _forward(state, micro_batch)
         with part("backward"):
             (objective / num_micro_batches).backward()  # type: ignore[no-untyped-call]
         nlls.append(nll.detach())
-        routings += output.routings
-        del output, nll, objective  # what the backward pass kept of them is not to stay while the next one runs
+        routings += decisions
+        del objective, nll, decisions  # what the backward pass kept of them is not to stay while the next one runs
     with part("optimizer"):
         gradient_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), state.spec.train.gradient_clip)
         for group in state.optimizer.param_groups:
@@ -136,8 +136,8 @@ def _micro_batches(batch: Batch, number: int) -> list[Batch]:
     return [Batch(inputs_BS=inputs_BS, targets_BS=targets_BS) for inputs_BS, targets_BS in pieces]
 
 
-def _forward(state: TrainState, batch: Batch) -> tuple[ModelOutput, Tensor, Tensor]:
-    """Give the output, the nll, and what is minimized."""
+def _forward(state: TrainState, batch: Batch) -> tuple[Tensor, Tensor, tuple[Routing, ...]]:
+    """Give what is minimized, the nll, and the routings; not the logits, which the backward pass needs no more."""
     ffn = state.spec.model.ffn
     output: ModelOutput = state.model(
         batch.inputs_BS.to(state.device),
@@ -151,7 +151,7 @@ def _forward(state: TrainState, batch: Batch) -> tuple[ModelOutput, Tensor, Tens
         objective = objective + ffn.aux_loss_weight * sum(routing.aux_loss for routing in output.routings)
     if isinstance(ffn, SparseFFNSpec) and ffn.router_z_loss_weight > 0:
         objective = objective + ffn.router_z_loss_weight * sum(routing.z_loss for routing in output.routings)
-    return output, nll, objective
+    return objective, nll, output.routings
 
 
 def mean_nll(logits_TV: Tensor, target_T: Tensor) -> Tensor:
