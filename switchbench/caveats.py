@@ -30,8 +30,17 @@ class Caveat(StrEnum):
     MIXED_CODE = "MIXED_CODE"
     MIXED_MACHINES = "MIXED_MACHINES"
     MIXED_EXECUTION = "MIXED_EXECUTION"
+    DROPPED_TOKENS = "DROPPED_TOKENS"
     FEW_POINTS = "FEW_POINTS"
     NARROW_RANGE = "NARROW_RANGE"
+    FEW_SIZES = "FEW_SIZES"
+    UNIDENTIFIED = "UNIDENTIFIED"
+    AT_BOUND = "AT_BOUND"
+    BIMODAL = "BIMODAL"
+    EXTRAPOLATED = "EXTRAPOLATED"
+    VARYING_TOKENS = "VARYING_TOKENS"
+    ROWS_LEFT_OUT = "ROWS_LEFT_OUT"
+    NOT_CONVERGED = "NOT_CONVERGED"
 
     @property
     def footnote(self) -> str:
@@ -80,9 +89,22 @@ _FOOTNOTES = {
     Caveat.MIXED_CODE: "These runs come from different versions of the code or of PyTorch.",
     Caveat.MIXED_MACHINES: "These runs come from different machines; their times are not comparable.",
     Caveat.MIXED_EXECUTION: "These runs or timings differ in device, threads, precision or memory allocator.",
-    Caveat.FEW_POINTS: "Fewer than three models that differ in size alone: no line is fitted. Sweep three sizes for "
-    "dense models, three numbers of experts for sparse ones.",
-    Caveat.NARROW_RANGE: "The largest model has less than four times the parameters of the smallest that is like it: "
-    "a wider range may give another exponent.",
+    Caveat.DROPPED_TOKENS: "Some of these models dropped tokens, which saved them more than 5% of their FLOPs: with all "
+    "tokens they would take more time and memory.",
+    Caveat.FEW_POINTS: "Too few points: a line takes three models that differ in size alone (three sizes of dense "
+    "models, three numbers of experts of sparse ones), a law five runs per parameter.",
+    Caveat.NARROW_RANGE: "The largest model has less than four times the parameters of the smallest that is like it, "
+    "or the longest run less than four times the tokens: a wider range may give another exponent.",
+    Caveat.FEW_SIZES: "Fewer than ten sizes: what the law gets wrong about a size is seen only that often. Intervals are "
+    "Student's, with the degrees of freedom that this leaves.",
+    Caveat.UNIDENTIFIED: "The data hardly pin this down: half or twice the value fits about as well, once the other "
+    "parameters follow. What is made of all of them together can still be sure.",
+    Caveat.AT_BOUND: "The fit, or more than a twentieth of its resamples, ended at the bound of a parameter.",
+    Caveat.BIMODAL: "Two different sets of parameters fit about equally well; which one wins depends on chance.",
+    Caveat.EXTRAPOLATED: "Beyond the sizes, experts or tokens of the runs that the law was fitted to.",
+    Caveat.VARYING_TOKENS: "The runs differ in training tokens, on which this law does not depend.",
+    Caveat.ROWS_LEFT_OUT: "Rows without a usable loss or size were left out: where these runs diverged, the law is that "
+    "of the survivors.",
+    Caveat.NOT_CONVERGED: "The fit ended before it was sure of the minimum.",
 }
 assert set(_FOOTNOTES) == set(Caveat), "every caveat has a footnote"

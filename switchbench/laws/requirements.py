@@ -1,0 +1,50 @@
+"""What runs must offer before a law can be fitted to them at all."""
+
+import numpy as np
+
+from switchbench.errors import UnfittableError
+from switchbench.laws.law import Law
+from switchbench.laws.points import Observations
+
+JOINT_FROM_ROWS = 50
+"""Eleven parameters need as many runs as this."""
+
+
+def require_enough(law: Law, observations: Observations) -> None:
+    """Refuse runs that leave parameters of a law without any meaning.
+
+    Raises:
+        UnfittableError: too few rows, or too few sizes, experts or tokens; says how many there are and what to do.
+    """
+    name, rows, parameters = law.name, len(observations), len(law.parameters)
+    least = JOINT_FROM_ROWS if name == "joint-moe" else parameters
+    if rows < least:
+        raise UnfittableError(
+            f"{name} has {parameters} parameters and needs at least {least} usable rows; there "
+            f"{'is' if rows == 1 else 'are'} {rows if rows else 'none'}. Add runs, or fit a simpler law."
+        )
+    if np.ptp(observations.loss) == 0:
+        raise UnfittableError(
+            f"all {rows} losses are equal ({observations.loss[0]:g}): no law can be told apart from a constant. "
+            "Check which column the loss is read from."
+        )
+    sizes = len(np.unique(observations.n))
+    least_sizes = 2 if name in ("power", "clark") else 3
+    if sizes < least_sizes:
+        raise UnfittableError(
+            f"{name} needs at least {least_sizes} different sizes N; the rows have {sizes}. Add runs of other sizes"
+            f"{', or fit power' if sizes == 2 else ''}."
+        )
+    if law.uses_experts and len(np.unique(observations.experts)) < 2:
+        raise UnfittableError(
+            f"{name} needs at least two different numbers of experts; all rows have {observations.experts[0]:g}. "
+            "Fit power or chinchilla, or name the column of experts."
+        )
+    if law.uses_tokens and observations.d is None:
+        raise UnfittableError(f"{name} needs the training tokens D of every row; no column is known to hold them.")
+    if law.uses_tokens and observations.d is not None and len(np.unique(observations.d)) < 3:
+        tokens = len(np.unique(observations.d))
+        raise UnfittableError(
+            f"{name} needs at least 3 different numbers of training tokens D; the rows have {tokens}. "
+            f"Fit {'routed' if law.uses_experts else 'power'}, or add runs of other lengths."
+        )
