@@ -95,16 +95,16 @@ _FOOTNOTES = {
     "models, three numbers of experts of sparse ones), a law five runs per parameter.",
     Caveat.NARROW_RANGE: "The largest model has less than four times the parameters of the smallest that is like it, "
     "or the longest run less than four times the tokens: a wider range may give another exponent.",
-    Caveat.FEW_SIZES: "Fewer than ten sizes: what the law gets wrong about a size is seen only that often. Intervals are "
-    "Student's, with the degrees of freedom that this leaves.",
+    Caveat.FEW_SIZES: "Fewer than ten sizes: what the law gets wrong about a size is seen only that often. Intervals "
+    "are Student's, with the degrees of freedom that this leaves.",
     Caveat.UNIDENTIFIED: "The data hardly pin this down: half or twice the value fits about as well, once the other "
     "parameters follow. What is made of all of them together can still be sure.",
     Caveat.AT_BOUND: "The fit, or more than a twentieth of its resamples, ended at the bound of a parameter.",
     Caveat.BIMODAL: "Two different sets of parameters fit about equally well; which one wins depends on chance.",
     Caveat.EXTRAPOLATED: "Beyond the sizes, experts or tokens of the runs that the law was fitted to.",
     Caveat.VARYING_TOKENS: "The runs differ in training tokens, on which this law does not depend.",
-    Caveat.ROWS_LEFT_OUT: "Rows without a usable loss or size were left out: where these runs diverged, the law is that "
-    "of the survivors.",
+    Caveat.ROWS_LEFT_OUT: "Rows without a usable loss or size were left out: where these runs diverged, the law is "
+    "that of the survivors.",
     Caveat.NOT_CONVERGED: "The fit ended before it was sure of the minimum.",
 }
 assert set(_FOOTNOTES) == set(Caveat), "every caveat has a footnote"

@@ -6,6 +6,7 @@ SwitchbenchError              exit code 1
 │   ├── SweepFileError        a sweep file has problems: all of them, each with file:line:column
 │   ├── ExpressionError       an expression cannot be read, or has no value: where in its text
 │   ├── CorpusError           a corpus cannot be found, read or split
+│   ├── TableError            a table cannot be read, or lacks a column
 │   └── ResultsFolderError    a results folder cannot be written or read
 ├── NothingToReportError      exit code 4: no usable run
 └── UnfittableError           exit code 4: the rows do not determine the law
@@ -32,6 +33,10 @@ class SpecError(UsageError):
 
 class CorpusError(UsageError):
     """A corpus cannot be found, read or split."""
+
+
+class TableError(UsageError):
+    """A table cannot be read, or lacks a column."""
 
 
 class ResultsFolderError(UsageError):
