@@ -17,10 +17,16 @@ import psutil
 import pytest
 
 from switchbench import __version__, cli
+from switchbench.data.corpora import prepare_corpus
 from switchbench.launch import local, plan
+from switchbench.launch.estimates import estimate_plan
 from switchbench.launch.locks import Lock
+from switchbench.launch.plan import expand_sweep
+from switchbench.launch.slots import Setup
+from switchbench.launch.step_times import keep_step_times, shape_of
 from switchbench.store import SweepFolder, read_runs, read_statuses, read_timings
 from tests.launch.conftest import FUNCTIONS
+from tests.launch.stand_ins import make_step_times
 from tests.launch.text import write_sweep
 
 HEAVY = {"torch", "pandas", "pyarrow", "scipy", "pydantic", "numpy", "rich.table"}
@@ -38,13 +44,27 @@ class Answer:
 Command = Callable[..., Answer]
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where corpora are prepared once, and step times of a made-up machine are known: nothing has to be measured."""
+    folder, cache = tmp_path_factory.mktemp("known"), tmp_path_factory.mktemp("cache")
+    write_sweep(folder / "small.yaml", corpus=folder / "corpus")
+    for cell in expand_sweep(folder / "small.yaml").cells:
+        prepare_corpus(cell.spec.data, cache_root=cache)
+        keep_step_times(shape_of(cell.spec), make_step_times(), setup=Setup(), cache_root=cache)
+    return cache
+
+
 @pytest.fixture
-def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(
+    tmp_path: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A folder with a sweep file, which is where commands run; the workers are stand-ins."""
     write_sweep(tmp_path / "small.yaml", corpus=tmp_path / "corpus")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWITCHBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SWITCHBENCH_CACHE", str(cache))
     monkeypatch.setitem(local.run_plan.__kwdefaults__, "functions", FUNCTIONS)
+    monkeypatch.setitem(estimate_plan.__kwdefaults__, "functions", FUNCTIONS)
     # The machine's locks as well, so that nothing else on this machine makes a test wait.
     temporary = tmp_path_factory.mktemp("tmp")
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))

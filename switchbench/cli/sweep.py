@@ -37,6 +37,27 @@ def sweep(
         Literal["auto", "loop", "grouped_mm", "padded"],
         typer.Option(help="How experts are computed; auto: as is fastest for device, precision and shape."),
     ] = "auto",
+    max_hours: Annotated[
+        float | None,
+        typer.Option(metavar="HOURS", help="Refuse to start if it is estimated to take longer.", show_default=False),
+    ] = None,
+    max_flops: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FLOPS",
+            help="Refuse to start if all runs together train with more: 1e15.",
+            show_default=False,
+        ),
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Refuse to start if a run may need more, as in 8GiB or 500MB.", show_default=False
+        ),
+    ] = None,
+    no_calibrate: Annotated[
+        bool, typer.Option("--no-calibrate", help="Measure no step times beforehand; the time is not estimated.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; start nothing, write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
 ) -> None:
@@ -45,29 +66,42 @@ def sweep(
     The same command again runs only what is missing or failed. Runs that fail are recorded and listed, and the others
     go on; the exit code is then 3.
     """
+    from switchbench.errors import UsageError
     from switchbench.launch.display import watching
+    from switchbench.launch.estimates import estimate_plan
+    from switchbench.launch.limits import Limits, memory_warning
     from switchbench.launch.local import run_plan
-    from switchbench.launch.plan import expand_sweep, make_plan
-    from switchbench.launch.slots import resolve_workers
-    from switchbench.launch.summary import closing_lines, failure_lines, interrupted_lines, print_plan, summary_json
+    from switchbench.launch.plan import check_dispatch, expand_sweep, make_plan
+    from switchbench.launch.plan_table import print_plan
+    from switchbench.launch.slots import Setup, resolve_workers
+    from switchbench.launch.summary import closing_lines, failure_lines, interrupted_lines, summary_json
     from switchbench.store import SweepFolder
 
     resolve_workers(workers, threads=threads)
+    setup = Setup(workers=workers, threads=threads, device=device, dispatch=dispatch)
+    limits = Limits.parse(hours=max_hours, flops=max_flops, memory=max_memory)
+    if no_calibrate and limits.hours is not None:
+        raise UsageError("--max-hours needs step times, which --no-calibrate does not measure; leave out one of them")
     expanded = expand_sweep(file, overrides=overrides or ())
     plan = make_plan(expanded, folder=SweepFolder(results / expanded.name))
     for unreadable in plan.unreadable:
         print(f"warning: {unreadable}", file=sys.stderr)
+    check_dispatch(plan, dispatch=dispatch)
+    limits.check_costs(plan)
     if dry_run:
+        with watching() as on_event:
+            estimates = estimate_plan(plan, setup=setup, is_timed=not no_calibrate, on_event=on_event)
         if as_json:
-            print_json(plan.as_json())
+            print_json(estimates.as_json())
         else:
-            print_plan(plan, console=plain_console())
+            print_plan(estimates, console=plain_console())
+        if (warning := memory_warning(estimates)) is not None:
+            print(f"warning: {warning}", file=sys.stderr)
+        limits.check_time(estimates)
         return
     try:
         with watching() as on_event:
-            outcome = run_plan(
-                plan, on_event=on_event, workers=workers, threads=threads, device=device, dispatch=dispatch
-            )
+            outcome = run_plan(plan, setup=setup, on_event=on_event, is_timed=not no_calibrate, limits=limits)
     except KeyboardInterrupt:
         print_lines(interrupted_lines(plan), file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -133,7 +133,8 @@ def line_of(event: Event, *, tally: Tally) -> str | None:
         case SweepStarted():
             side_by_side = f"{event.workers} side by side, " if event.workers > 1 else ""
             threads = "1 thread" if event.threads == 1 else f"{event.threads} threads"
-            return f"{_runs(len(event.cells))} to do on {event.device}: {side_by_side}{threads} each"
+            about = "" if event.estimated_s is None else f"; about {duration(event.estimated_s)} in all"
+            return f"{_runs(len(event.cells))} to do on {event.device}: {side_by_side}{threads} each{about}"
         case RunStarted():
             return f"started  {event.cell.label}"
         case RunEnded():

@@ -28,6 +28,8 @@ class SweepStarted:
     """CPU threads of each."""
     device: str
     """``cpu`` or ``cuda``."""
+    estimated_s: float | None = None
+    """Estimated wall-clock of all of them; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

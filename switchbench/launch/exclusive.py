@@ -19,6 +19,7 @@ from switchbench.data.batches import TrainBatches
 from switchbench.data.corpora import open_prepared_corpus, read_tokens
 from switchbench.device import MachineFacts, machine_facts, measure_peak_flops, resolve_device, synchronizer
 from switchbench.launch.messages import TimingItem
+from switchbench.launch.rounds import FIRST_WARM_UP, ROUNDS, STEPS_PER_ROUND, WARM_UP
 from switchbench.model.dispatch import computed_slots
 from switchbench.record import TimingRecord
 from switchbench.spec import Backend, ExecutionSpec, RunSpec
@@ -26,11 +27,6 @@ from switchbench.timing import Stopwatch, summarize
 from switchbench.train.provenance import dispatch_backend, now, source_commit
 from switchbench.train.steps import TrainState, learning_rate_at, start_training, take_step
 
-ROUNDS = 5
-STEPS_PER_ROUND = 5
-"""Measured steps of a configuration in a round."""
-FIRST_WARM_UP, WARM_UP = 3, 1
-"""Steps before them that are not measured, in the first round and in the others."""
 LIVE_BYTES = 2 * 2**30
 """Weights, gradients and optimizer states that are kept in memory at once; larger sets of configurations are cut."""
 

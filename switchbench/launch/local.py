@@ -9,11 +9,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from switchbench.data.corpora import doubts_about, prepare_corpus
-from switchbench.errors import SwitchbenchError, UsageError
+from switchbench.launch.estimates import Estimates, measured_estimates
 from switchbench.launch.events import (
     Listener,
-    Preparing,
     RunEnded,
     RunProgressed,
     RunStarted,
@@ -21,35 +19,22 @@ from switchbench.launch.events import (
     Ticked,
     Warned,
 )
-from switchbench.launch.forkserver import PRELOAD, describe_death, end_processes, start_process, warm_server
+from switchbench.launch.forkserver import describe_death, end_processes, start_process, warm_server
+from switchbench.launch.limits import Limits, memory_warning
 from switchbench.launch.locks import on_this_machine, only_command
 from switchbench.launch.messages import Machine, RunResult
 from switchbench.launch.plan import Plan, PlannedCell, in_starting_order, make_plan, write_plan_manifest
-from switchbench.launch.slots import Slot, claimed_cores, resolve_workers, share_out
+from switchbench.launch.preparation import WorkerFunctions, prepare_corpora, probe_machine
+from switchbench.launch.slots import Setup, Slot, claimed_cores, resolve_workers, share_out
 from switchbench.launch.timing_pass import time_untimed, weights_path
 from switchbench.record import FINAL_STATUSES, RunRecord
 from switchbench.rows import failed_run
-from switchbench.spec import Dispatch
 from switchbench.store import timed_configs, write_run
 
 TICK_S = 1.0
 """Longest time without an event."""
 EXIT_PATIENCE_S = 10.0
 """How long a process that has sent its result may take to exit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerFunctions:
-    """The functions that processes run, as ``package.module:function``; by name, since importing them imports torch."""
-
-    run: str = "switchbench.launch.worker:run_worker"
-    """Trains one run."""
-    probe: str = "switchbench.launch.worker:probe_machine"
-    """Tells the machine's facts."""
-    time: str = "switchbench.launch.worker:time_configurations"
-    """Measures step times."""
-    preload: str = PRELOAD
-    """Module that the fork server imports once for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +73,9 @@ def run_plan(
     plan: Plan,
     *,
     on_event: Listener,
-    workers: int | None = None,
-    threads: int = 1,
-    device: str = "auto",
-    dispatch: Dispatch = "auto",
+    setup: Setup = Setup(),
+    is_timed: bool = True,
+    limits: Limits = Limits(),
     cache_root: Path | None = None,
     functions: WorkerFunctions = WorkerFunctions(),
 ) -> Outcome:
@@ -103,21 +87,21 @@ def run_plan(
     Args:
         plan: The plan.
         on_event: Told what happens.
-        workers: Runs side by side; None: as many as the cores allow, on GPUs one per GPU.
-        threads: CPU threads of each.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        dispatch: How experts are computed.
-        cache_root: Where prepared corpora are kept; None: the default place.
+        setup: How the runs are executed.
+        is_timed: Whether the time is estimated before the first run; step times that are not known are measured.
+        limits: What the runs may take; the time is checked here, all else where the plan was made.
+        cache_root: Where prepared corpora and step times are kept; None: the default place.
         functions: What the processes run.
 
     Raises:
-        UsageError: there are not that many cores or GPUs, there is no GPU, or another command is running the sweep.
+        UsageError: there are not that many cores or GPUs, there is no GPU, another command is running the sweep, or
+            the estimated time is over the limit.
         ResultsFolderError: the results cannot be written; running runs were ended, and what is finished is kept.
         CorpusError: a corpus cannot be prepared.
         SwitchbenchError: processes cannot be started.
         KeyboardInterrupt: Ctrl-C; running runs were ended, and what is finished is kept.
     """
-    resolve_workers(workers, threads=threads)
+    resolve_workers(setup.workers, threads=setup.threads)
     plan.folder.create()
     with only_command(plan.folder, on_event=on_event):
         if not plan.is_done:
@@ -126,18 +110,30 @@ def run_plan(
             write_plan_manifest(plan)
             return Outcome(plan=plan)
         with on_this_machine(alone=False, on_event=on_event) as beside_others, warm_server(preload=functions.preload):
-            _prepare_corpora(plan, cache_root=cache_root, on_event=on_event)
-            machine = _probe_machine(functions, device=device, on_event=on_event)
-            cores_needed = resolve_workers(workers, threads=threads) * threads
+            prepare_corpora(plan, cache_root=cache_root, on_event=on_event)
+            machine = probe_machine(functions, device=setup.device, on_event=on_event)
+            cores_needed = resolve_workers(setup.workers, threads=setup.threads) * setup.threads
             with claimed_cores(cores_needed, on_event=on_event) as cores:
-                slots = share_out(machine, workers=workers, threads=threads, cores=cores)
-                write_plan_manifest(plan)  # only now: a request that cannot be met leaves what was there
-                ended = _Scheduler(
+                slots = share_out(machine, workers=setup.workers, threads=setup.threads, cores=cores)
+                estimates = measured_estimates(
                     plan,
+                    setup=setup,
                     machine=machine,
                     slots=slots,
-                    threads=threads,
-                    dispatch=dispatch,
+                    is_timed=is_timed and (bool(plan.to_run) or limits.hours is not None),
+                    cache_root=cache_root,
+                    on_event=on_event,
+                    functions=functions,
+                )
+                limits.check_time(estimates)
+                if (warning := memory_warning(estimates)) is not None:
+                    on_event(Warned(text=warning))
+                write_plan_manifest(plan)  # only now: a request that cannot be met leaves what was there
+                ended = _Scheduler(
+                    estimates,
+                    machine=machine,
+                    slots=slots,
+                    setup=setup,
                     cache_root=cache_root,
                     on_event=on_event,
                     function=functions.run,
@@ -146,7 +142,7 @@ def run_plan(
             timed = time_untimed(
                 plan,
                 machine=machine,
-                execution=slots[0].execution(device=machine.device, threads=threads, dispatch=dispatch),
+                execution=slots[0].execution(device=machine.device, threads=setup.threads, dispatch=setup.dispatch),
                 environment=slots[0].environment,
                 cache_root=cache_root,
                 on_event=on_event,
@@ -160,21 +156,21 @@ class _Scheduler:
 
     def __init__(
         self,
-        plan: Plan,
+        estimates: Estimates,
         *,
         machine: Machine,
         slots: list[Slot],
-        threads: int,
-        dispatch: Dispatch,
+        setup: Setup,
         cache_root: Path | None,
         on_event: Listener,
         function: str,
     ) -> None:
+        plan = estimates.plan
         self._sweep = plan.sweep.name
         self._folder = plan.folder
+        self._estimates = estimates
         self._machine = machine
-        self._threads = threads
-        self._dispatch = dispatch
+        self._setup = setup
         self._cache_root = cache_root
         self._on_event = on_event
         self._function = function
@@ -193,7 +189,11 @@ class _Scheduler:
         ended: list[RunEnded] = []
         if self._waiting:
             started = SweepStarted(
-                cells=tuple(self._waiting), workers=len(self._free), threads=self._threads, device=self._machine.device
+                cells=tuple(self._waiting),
+                workers=len(self._free),
+                threads=self._setup.threads,
+                device=self._machine.device,
+                estimated_s=self._estimates.run_seconds,
             )
             self._on_event(started)
         while self._waiting or self._running:
@@ -221,7 +221,10 @@ class _Scheduler:
             self._function,
             cell.spec,
             slot.execution(
-                device=self._machine.device, threads=self._threads, dispatch=self._dispatch, checkpoint=checkpoint
+                device=self._machine.device,
+                threads=self._setup.threads,
+                dispatch=self._setup.dispatch,
+                checkpoint=checkpoint,
             ),
             environment=slot.environment,
             sweep=self._sweep,
@@ -270,13 +273,17 @@ class _Scheduler:
             status, reason = describe_death(run.process.exitcode, log_path=run.log_path)
             row = failed_run(run.cell.spec, sweep=self._sweep, status=status, reason=reason)
             run.result = RunResult(runs=[row], steps=[])
-        known = {
+        known: dict[str, object] = {
             **self._machine.provenance,
             "started_at": run.started_at,
-            "threads": self._threads,
+            "threads": self._setup.threads,
             "precision": run.cell.spec.train.precision,
         }
-        rows = [_filled_in(row, known) for row in run.result.runs]
+        expected: dict[str, object] = {
+            "estimated_time_s": self._estimates.seconds(run.cell),
+            "estimated_peak_memory_bytes": run.cell.memory_bytes,
+        }
+        rows = [_filled_in(row, known | (expected if row.parent_run_id is None else {})) for row in run.result.runs]
         end = next(row for row in rows if row.parent_run_id is None)
         if not write_run(self._folder, runs=rows, steps=run.result.steps, spec=run.cell.spec):
             self._on_event(Warned(text=f"{run.cell.label}: the result that was there is kept"))
@@ -299,38 +306,3 @@ class _Scheduler:
 def _filled_in(row: RunRecord, known: Mapping[str, object]) -> RunRecord:
     """Fill in what the process of a run could not tell, because it died or failed early."""
     return row.model_copy(update={name: value for name, value in known.items() if getattr(row, name) is None})
-
-
-def _prepare_corpora(plan: Plan, *, cache_root: Path | None, on_event: Listener) -> None:
-    wanted = {cell.spec.data_fingerprint: cell.spec.data for cell in plan.cells}
-    doubts: dict[str, None] = {}  # one corpus may be cut in several ways
-    for data in wanted.values():
-        corpus = prepare_corpus(
-            data,
-            cache_root=cache_root,
-            progress=lambda what, fraction: on_event(Preparing(what=what, fraction=fraction)),
-        )
-        doubts |= dict.fromkeys(doubts_about(corpus, name=data.path or data.corpus))
-    for text in doubts:
-        on_event(Warned(text=text))
-
-
-def _probe_machine(functions: WorkerFunctions, *, device: str, on_event: Listener) -> Machine:
-    process, connection = start_process(functions.probe, device)
-    try:
-        while not connection.poll(TICK_S):
-            on_event(Preparing(what="starting PyTorch"))
-        kind, value = connection.recv()
-    except (EOFError, OSError):
-        process.join(EXIT_PATIENCE_S)
-        _, reason = describe_death(process.exitcode)
-        raise SwitchbenchError(
-            f"PyTorch could not be started: the first process {reason}; what it said stands above. Nothing was run."
-        ) from None
-    finally:
-        connection.close()
-    process.join(EXIT_PATIENCE_S)
-    if kind == "error":
-        raise UsageError(value)
-    assert isinstance(value, Machine)
-    return value

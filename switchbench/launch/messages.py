@@ -6,6 +6,9 @@ A process sends pairs of a word and a value over its connection:
 ``probe_machine``  ``machine``  ``Machine``, once
 ``run_worker``     ``progress`` ``Progress``, at most about five times a second
                    ``done``     ``RunResult``, once, as the last; without it the run failed
+``try_shape``      ``ready``    None: warmed up, and going on until it is told to measure
+                   ``times``    ``StepTimes``, once; then it goes on until the connection is closed
+                   ``failed``   why not, in words
 ``time_config…``   ``progress`` share of the work that is done, from 0 to 1
                    ``timings``  list of ``TimingRecord``, once, as the last
 =================  ===========  =========================================================
@@ -13,11 +16,17 @@ A process sends pairs of a word and a value over its connection:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from switchbench.record import Progress, RunResult
 from switchbench.spec import RunSpec
 
-__all__ = ["Machine", "Progress", "RunResult", "TimingItem"]
+__all__ = ["Machine", "Progress", "RunResult", "StepTimes", "TimingItem"]
+
+STEP_TIMES_SCHEMA: Literal[1] = 1
+"""Version of a kept ``StepTimes``; a file of another one is as good as none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +53,28 @@ class TimingItem:
     """Its identity."""
     checkpoint: str | None
     """File with its final weights; None: they are gone, and fresh ones are used."""
+
+
+class StepTimes(BaseModel):
+    """How long the parts of a run of one shape take, with as many runs side by side as the sweep has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    schema_version: Literal[1] = STEP_TIMES_SCHEMA
+    """Version of this record."""
+    step_time_s: float = Field(gt=0)
+    """Median time of a step, batch and routing statistics included."""
+    eval_time_per_token_s: float = Field(gt=0)
+    """Median time of an evaluation, over its tokens: dropless and with limited experts, as far as the run has both."""
+    build_time_s: float = Field(ge=0)
+    """Time to build the model, and what the first steps take longer than others."""
+    start_time_s: float = Field(ge=0)
+    """Time from the start of the process to the building of the model."""
+    cpu_share: float | None = Field(ge=0)
+    """CPU time over wall-clock and threads; 1: had its cores to itself. None on a GPU."""
+    device: Literal["cpu", "cuda"]
+    """Where it was measured: what ``auto`` means here."""
+    workers: int = Field(ge=1)
+    """Processes side by side while it was measured."""
+    measured_at_s: float
+    """Seconds since 1970."""

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from switchbench.cost import Cost, cost_of
 from switchbench.data.corpora import identify_corpus
+from switchbench.errors import UsageError
 from switchbench.record import FINAL_STATUSES
-from switchbench.spec import RunSpec
+from switchbench.spec import Dispatch, RunSpec
+from switchbench.spec.dispatch import GROUPED_ALIGNMENT_BYTES, possible_backends
 from switchbench.store import (
     Manifest,
     ManifestCell,
@@ -53,6 +55,11 @@ class PlannedCell:
     def label(self) -> str:
         """The run in words: role, swept settings, seed."""
         return f"{describe_cell(self.cell)}, seed {self.spec.seed}"
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimated peak memory of the run, as its column ``peak_memory_bytes`` will tell it."""
+        return self.cost.memory.peak
 
     def as_json(self) -> dict[str, Any]:
         """Give the plan's entry as it stands in ``cells`` of the JSON object."""
@@ -177,6 +184,36 @@ def make_plan(sweep: Sweep, *, folder: SweepFolder) -> Plan:
             for file in unreadable
         ),
     )
+
+
+def check_dispatch(plan: Plan, *, dispatch: Dispatch) -> None:
+    """Check that a backend that was asked for can compute all runs that will be started.
+
+    Args:
+        plan: The plan.
+        dispatch: How experts are to be computed.
+
+    Raises:
+        UsageError: it cannot; names the configurations, why, and what can.
+    """
+    impossible = {
+        cell.spec.config_id: cell
+        for cell in plan.to_run
+        if dispatch != "auto" and dispatch not in possible_backends(cell.spec)
+    }
+    if not impossible:
+        return
+    lines = [
+        f"--dispatch {dispatch} cannot compute every run: it takes rows of a multiple of "
+        f"{GROUPED_ALIGNMENT_BYTES} bytes"
+    ]
+    for cell in impossible.values():
+        model, precision = cell.spec.model, cell.spec.train.precision
+        lines.append(
+            f"  {describe_cell(cell.cell)}: d_model {model.d_model} and d_ff {model.ffn.d_ff} in {precision}; "
+            f"possible: auto, {', '.join(possible_backends(cell.spec))}"
+        )
+    raise UsageError("\n".join([*lines, "Nothing was started."]))
 
 
 def in_starting_order(cells: Sequence[PlannedCell]) -> list[PlannedCell]:

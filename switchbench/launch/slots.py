@@ -15,6 +15,20 @@ from switchbench.spec import Dispatch, ExecutionSpec
 
 
 @dataclass(frozen=True, kw_only=True)
+class Setup:
+    """How a sweep's runs are to be executed, as asked for."""
+
+    workers: int | None = None
+    """Runs side by side; None: as many as the cores allow, on GPUs one per GPU."""
+    threads: int = 1
+    """CPU threads of each."""
+    device: str = "auto"
+    """``auto``, ``cpu`` or ``cuda``."""
+    dispatch: Dispatch = "auto"
+    """How experts are computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Slot:
     """What one run has for itself."""
 

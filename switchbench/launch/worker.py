@@ -1,4 +1,4 @@
-"""What runs in a process of its own: one run, a look at the machine, or the exclusive timing pass.
+"""What runs in a process of its own: one run, a look at the machine, a trial of a shape, or the exclusive timing pass.
 
 Each function is called in a fresh process with its end of a connection; ``launch/messages.py`` says what it sends.
 """
@@ -17,6 +17,7 @@ from switchbench.device import machine_facts, resolve_device
 from switchbench.errors import UsageError
 from switchbench.launch.exclusive import measure_configurations
 from switchbench.launch.messages import Machine, Progress, RunResult, TimingItem
+from switchbench.launch.trial import Trial
 from switchbench.rows import failed_run
 from switchbench.spec import ExecutionSpec, RunSpec
 from switchbench.train import train_run
@@ -44,6 +45,32 @@ def probe_machine(connection: Connection, device: str) -> None:
         provenance=machine_provenance(facts),
     )
     connection.send(("machine", machine))
+
+
+def try_shape(
+    connection: Connection, shape: RunSpec, execution: ExecutionSpec, *, started_s: float, workers: int
+) -> None:
+    """Train a model of a shape on random tokens: until told to measure, then until the connection is closed.
+
+    Args:
+        connection: Takes one ``ready``, answered once all trials side by side are; then one ``times``, or ``failed``.
+        shape: From ``shape_of``.
+        execution: Device, threads and cores, as in the runs.
+        started_s: ``time.monotonic`` of the parent when it started this process.
+        workers: Trials side by side.
+    """
+    with _output_to(Path(os.devnull)):
+        _pin(execution.cores)
+        try:
+            trial = Trial(shape, execution, start_time_s=time.monotonic() - started_s, workers=workers)
+            connection.send(("ready", None))
+            _go_on(trial, until_told=connection)
+            connection.send(("times", trial.measure()))
+            _go_on(trial, until_told=connection)
+        except (EOFError, BrokenPipeError):  # the parent has what it wants
+            return
+        except Exception as error:
+            connection.send(("failed", f"{type(error).__name__}: {error}"))
 
 
 def run_worker(
@@ -117,6 +144,12 @@ def _throttled(connection: Connection) -> Callable[[Progress], None]:
             connection.send(("progress", progress))
 
     return send
+
+
+def _go_on(trial: Trial, *, until_told: Connection) -> None:
+    while not until_told.poll():  # true as well once it is closed
+        trial.step()
+    until_told.recv()
 
 
 def _pin(cores: tuple[int, ...]) -> None:

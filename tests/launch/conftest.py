@@ -3,18 +3,21 @@
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from switchbench.launch.events import Event, Listener
 from switchbench.launch.local import Outcome, WorkerFunctions, run_plan
 from switchbench.launch.plan import Plan, expand_sweep, make_plan
+from switchbench.launch.slots import Setup
 from switchbench.store import SweepFolder
 from tests.launch.text import write_sweep
 
 FUNCTIONS = WorkerFunctions(
     run="tests.launch.stand_ins:run",
     probe="tests.launch.stand_ins:probe",
+    calibrate="tests.launch.stand_ins:try_shape",
     time="tests.launch.timing_stand_ins:measure",
     preload="zipapp",
 )
@@ -65,7 +68,9 @@ def run_it(corpus_cache: Path, heard: list[Event]) -> Callable[..., Outcome]:
         functions: WorkerFunctions = FUNCTIONS,
         workers: int | None = None,
         on_event: Listener = heard.append,
+        **options: Any,
     ) -> Outcome:
-        return run_plan(plan, on_event=on_event, workers=workers, cache_root=corpus_cache, functions=functions)
+        setup = Setup(workers=workers)
+        return run_plan(plan, on_event=on_event, setup=setup, cache_root=corpus_cache, functions=functions, **options)
 
     return run_it

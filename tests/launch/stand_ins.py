@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from switchbench.launch.messages import Machine, Progress, RunResult
+from switchbench.launch.messages import Machine, Progress, RunResult, StepTimes
 from switchbench.record import RunRecord
 from switchbench.rows import describe_run
 from switchbench.spec import ExecutionSpec, RunSpec
@@ -21,6 +21,13 @@ from switchbench.spec import ExecutionSpec, RunSpec
 MACHINE_ID = "aaaa0000bbbb"
 WELL, KILLED, RAISES, SILENT, DIVERGES = range(5)
 """Seeds, and what a run with that seed does."""
+
+
+def make_step_times(**fields: Any) -> StepTimes:
+    """Step times of a made-up machine: 0.01 s a step."""
+    values = {"step_time_s": 0.01, "eval_time_per_token_s": 1e-5, "build_time_s": 0.02, "start_time_s": 0.03}
+    rest = {"cpu_share": 1.0, "device": "cpu", "workers": 2, "measured_at_s": time.time()}
+    return StepTimes.model_validate(values | rest | fields)
 
 
 def run(
@@ -68,6 +75,15 @@ def run_with_results_gone(connection: Connection, spec: RunSpec, execution: Exec
     runs.rmdir()
     runs.write_text("a file where the folder was", encoding="utf-8")
     run(connection, spec, execution, **rest)
+
+
+def try_shape(
+    connection: Connection, shape: RunSpec, execution: ExecutionSpec, *, started_s: float, workers: int
+) -> None:
+    connection.send(("ready", None))
+    assert connection.recv() == "measure"
+    connection.send(("times", make_step_times(workers=workers)))
+    connection.poll(60)
 
 
 def probe(connection: Connection, device: str) -> None:
