@@ -17,8 +17,10 @@ import typer
 from switchbench import __version__
 from switchbench.cli.bench import bench_app
 from switchbench.cli.cost import cost
+from switchbench.cli.fit import fit
 from switchbench.cli.report import report
 from switchbench.cli.sweep import EXIT_INTERRUPTED, sweep
+from switchbench.cli.validate import init, schema, validate
 from switchbench.errors import SweepFileError, SwitchbenchError
 
 EXIT_INTERNAL_ERROR = 1
@@ -92,8 +94,12 @@ def _root(
 
 app.command(short_help="Train what a sweep file asks for and what is still missing.")(sweep)
 app.command(short_help="Draw the tables that contrast dense and sparse.")(report)
+app.command(short_help="Fit a law of loss to a table of runs, with its doubts.")(fit)
 app.command(short_help="Say what models cost, by arithmetic, up to 1.6 trillion weights.")(cost)
 app.add_typer(bench_app, name="bench", short_help="Measure the layer or the training step.")
+app.command(short_help="Check a sweep file and say what it comes to.")(validate)
+app.command(short_help="Print the JSON Schema of a sweep file, for editors.")(schema)
+app.command(short_help="Write a commented sweep file to start from.")(init)
 
 
 def _show_warning(

@@ -11,11 +11,27 @@ A file is read in steps, and the problems of all steps are reported at once:
                every value good on its own
 ``expand``     the axes multiplied, values derived from ``names``, constraints met; ``resolve`` checks whole cells
 ``cells``      the seeds and the dense twins added (``twins``, ``shapes``), in the order to run and to read
+
+Beside this: ``inventory`` says what a file comes to, ``schema`` what it may hold, ``starter`` writes one to start from.
 """
 
 from switchbench.sweep.cells import Cell, Sweep, describe_cell
 from switchbench.sweep.expand import Dropped
+from switchbench.sweep.inventory import inventory_json, inventory_line
 from switchbench.sweep.load import load_sweep
 from switchbench.sweep.pair import Primary
+from switchbench.sweep.schema import file_schema
+from switchbench.sweep.starter import write_starter
 
-__all__ = ["Cell", "Dropped", "Primary", "Sweep", "describe_cell", "load_sweep"]
+__all__ = [
+    "Cell",
+    "Dropped",
+    "Primary",
+    "Sweep",
+    "describe_cell",
+    "file_schema",
+    "inventory_json",
+    "inventory_line",
+    "load_sweep",
+    "write_starter",
+]

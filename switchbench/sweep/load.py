@@ -35,14 +35,14 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[
         apply_overrides(root, overrides, findings=findings)
     outline = read_outline(root, findings=findings)
     specs, dropped = configurations(outline, identify=identify, findings=findings)
+    axes = tuple(path for axis in outline.axes for path in axis.places)
     twins: Twins = {}
     primary = None
     if not findings:
         twins = twins_of(specs, baselines=outline.baselines, findings=findings)
     if outline.primary is not None and not findings:
-        primary = find_primary(outline.primary, specs, twins=twins, findings=findings)
+        primary = find_primary(outline.primary, specs, axes=axes, twins=twins, findings=findings)
     findings.raise_if_any()
-    axes = tuple(path for axis in outline.axes for path in axis.places)
     return Sweep(
         name=outline.name,
         question=outline.question,

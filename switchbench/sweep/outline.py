@@ -19,7 +19,7 @@ FILE_SCHEMA = 1
 ROOT_KEYS = ["schema", "name", "question", "extends", "base", "sweep", "report"]
 SWEEP_KEYS = ["grid", "zip", "derive", "constraints", "seeds", "baselines"]
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}")
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}")
 _RESERVED_NAME = "reference"
 
 
@@ -110,13 +110,20 @@ def _read_name(entry: Entry | None, *, findings: Findings) -> str:
     node = entry.node
     if not is_of(str, node, "name must be text (in quotes if it looks like a number)", findings=findings):
         return ""
-    name = str(node.value)
-    if not _NAME.fullmatch(name):
+    problem = name_problem(str(node.value))
+    if problem:
+        findings.add(node.place, problem)
+    return str(node.value)
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with a sweep's name, if anything is."""
+    if not NAME.fullmatch(name):
         rule = "1 to 80 letters (a-z, A-Z), digits, '-', '_' and '.', not beginning with '.'"
-        findings.add(node.place, f"name must be {rule}, since it names a folder; got {name[:100]!r}")
-    elif name.lower() == _RESERVED_NAME:
-        findings.add(node.place, f"name {name!r} is reserved for the committed reference results")
-    return name
+        return f"name must be {rule}, since it names a folder; got {name[:100]!r}"
+    if name.lower() == _RESERVED_NAME:
+        return f"name {name!r} is reserved for the committed reference results"
+    return None
 
 
 def _read_section(section: str, node: Node, *, outline: Outline, findings: Findings) -> None:

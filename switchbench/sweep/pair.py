@@ -68,6 +68,7 @@ def find_primary(
     pair: PrimaryPair,
     specs: Sequence[RunSpec],
     *,
+    axes: Sequence[str],
     twins: Mapping[str, Mapping[Baseline, RunSpec]],
     findings: Findings,
 ) -> Primary | None:
@@ -76,6 +77,7 @@ def find_primary(
     Args:
         pair: The pair as the file names it.
         specs: The configurations.
+        axes: Paths of the swept fields.
         twins: The dense twins, by the ``config_id`` of the sparse configuration and the baseline.
         findings: Takes the problems.
     """
@@ -91,7 +93,7 @@ def find_primary(
             return None
         left = matching
     if len(left) > 1:
-        varying = [path for path in FIELDS if len({repr(value_at(spec, path)) for spec in left}) > 1]
+        varying = [path for path in axes if len({repr(value_at(spec, path)) for spec in left}) > 1]
         which = f"; say which, by {' and '.join(varying)}" if varying else ""
         findings.add(
             pair.place, f"report.primary must name one sparse configuration, and this names {len(left)}{which}"

@@ -1,0 +1,55 @@
+"""What a sweep file comes to, in numbers and in one sentence."""
+
+from typing import Any
+
+from switchbench.sweep.cells import Sweep
+
+INVENTORY_SCHEMA = 1
+"""Version of the JSON object."""
+
+
+def inventory_json(sweep: Sweep) -> dict[str, Any]:
+    """Count the runs and configurations of a sweep, and list what constraints drop.
+
+    Args:
+        sweep: The sweep.
+    """
+    roles = {cell.spec.config_id: cell.role for cell in sweep.cells}
+    primary = sweep.primary
+    return {
+        "schema_version": INVENTORY_SCHEMA,
+        "file": sweep.file,
+        "sweep": sweep.name,
+        "runs": len(sweep.cells),
+        "configurations": len(roles),
+        "sparse_configurations": list(roles.values()).count("sparse"),
+        "dense_configurations": list(roles.values()).count("dense"),
+        "seeds": len({cell.spec.seed for cell in sweep.cells}),
+        "axes": list(sweep.axes),
+        "primary": primary and {"sparse": primary.sparse, "dense": primary.dense, "matched_on": primary.matched_on},
+        "dropped": [
+            {"settings": each.settings, "constraint": each.constraint, "reason": each.reason} for each in sweep.dropped
+        ],
+    }
+
+
+def inventory_line(sweep: Sweep) -> str:
+    """Say what a sweep comes to, in one line.
+
+    Args:
+        sweep: The sweep.
+    """
+    counted = inventory_json(sweep)
+    kinds = [f"{counted[f'{kind}_configurations']} {kind}" for kind in ("sparse", "dense")]
+    parts = [kind for kind in kinds if not kind.startswith("0 ")]
+    line = (
+        f"{sweep.file}: {_counted(counted['runs'], 'run')} of {_counted(counted['configurations'], 'configuration')} "
+        f"({', '.join(parts)}) with {_counted(counted['seeds'], 'seed')}"
+    )
+    if sweep.dropped:
+        line += f"; constraints drop {_counted(len(sweep.dropped), 'configuration')}"
+    return line
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
