@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from switchbench import cli
+from switchbench.launch.plan import expand_sweep, make_plan, write_plan_manifest
+from switchbench.store import SweepFolder, read_manifest
 
 EXPERIMENTS = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
 SWEEP = """\
@@ -96,6 +98,44 @@ def test_a_good_file_as_json_and_settings(run, place):
     assert dropped["settings"] == {"model.ffn.num_experts": 64}
     assert dropped["reason"] == "num_experts <= 16 does not hold: num_experts 64"
     assert answer["primary"]["matched_on"] == "iso_flop"
+
+
+def test_the_plan_says_what_is_dropped(run, place):
+    ended = run(place, "sweep", "small.yaml", "--dry-run", "--no-calibrate")
+    assert ended.returncode == 0
+    assert ended.stdout.endswith(
+        "Constraints drop 1 configuration:\n  num_experts 64: num_experts <= 16 does not hold: num_experts 64\n"
+    )
+    plan = json.loads(run(place, "sweep", "small.yaml", "--dry-run", "--no-calibrate", "--json").stdout)
+    (dropped,) = plan["dropped"]
+    assert dropped == {
+        "settings": {"model.ffn.num_experts": 64},
+        "constraint": "num_experts <= 16",
+        "reason": "num_experts <= 16 does not hold: num_experts 64",
+    }
+    assert plan["totals"]["dropped_configurations"] == 1
+    twins = [cell["twins"] for cell in plan["cells"] if cell["role"] == "dense" and cell["seed"] == 0]
+    assert sorted(key for each in twins for key in each) == ["iso_flop"] * 2 + ["iso_total_params"] * 2
+
+
+def test_a_long_list_of_dropped_configurations_is_cut(run, place):
+    (place / "small.yaml").write_text(SWEEP.replace("[2, 4, 64]", str([2, 4, *range(20, 50)])))
+    lines = run(place, "sweep", "small.yaml", "--dry-run", "--no-calibrate").stdout.splitlines()
+    assert lines[-22] == "Constraints drop 30 configurations:"
+    assert lines[-1] == "  and 10 more; --json lists them all"
+
+
+def test_the_manifest_holds_the_twins_by_reason_and_the_pair(place, monkeypatch):
+    monkeypatch.chdir(place)
+    sweep = expand_sweep("small.yaml")
+    folder = SweepFolder(place / "results" / "small")
+    folder.create()
+    write_plan_manifest(make_plan(sweep, folder=folder))
+    manifest = read_manifest(folder)
+    assert [cell.twins for cell in manifest.cells] == [cell.twins for cell in sweep.cells]
+    assert sweep.primary is not None
+    assert manifest.primary is not None
+    assert vars(sweep.primary) == manifest.primary.model_dump()
 
 
 def test_a_bad_file_is_all_its_problems(run, place):

@@ -17,6 +17,7 @@ from switchbench.spec.dispatch import GROUPED_ALIGNMENT_BYTES, possible_backends
 from switchbench.store import (
     Manifest,
     ManifestCell,
+    PrimaryPair,
     SweepFolder,
     UnreadableFile,
     read_statuses,
@@ -69,6 +70,7 @@ class PlannedCell:
             "settings": self.cell.settings,
             "role": self.cell.role,
             "twin_of": list(self.cell.twin_of),
+            "twins": {matched_on: list(config_ids) for matched_on, config_ids in self.cell.twins.items()},
             "seed": self.spec.seed,
             "action": self.action,
             "reason": self.reason,
@@ -114,6 +116,7 @@ class Plan:
         actions = [cell.action for cell in self.cells]
         return {
             "cells": len(self.cells),
+            "dropped_configurations": len(self.sweep.dropped),
             "run": actions.count("run"),
             "retry": actions.count("retry"),
             "skip": actions.count("skip"),
@@ -132,6 +135,7 @@ class Plan:
             "sweep": self.sweep.name,
             "results": str(self.folder.path),
             "cells": [cell.as_json() for cell in self.cells],
+            "dropped": [vars(each) for each in self.sweep.dropped],
             "totals": self.totals(),
         }
 
@@ -250,6 +254,7 @@ def write_plan_manifest(plan: Plan) -> None:
             seed=planned.spec.seed,
             role=planned.cell.role,
             twin_of=list(planned.cell.twin_of),
+            twins=dict(planned.cell.twins),
             settings=planned.cell.settings,
             spec=planned.spec.model_dump(mode="json"),
         )
@@ -264,6 +269,7 @@ def write_plan_manifest(plan: Plan) -> None:
             file=sweep.file,
             command=command_line(),
             axes=list(sweep.axes),
+            primary=sweep.primary and PrimaryPair.model_validate(vars(sweep.primary)),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             cells=cells,
         ),

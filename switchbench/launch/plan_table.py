@@ -6,7 +6,7 @@ from rich.text import Text
 
 from switchbench.launch.estimates import Estimates
 from switchbench.launch.plan import PlannedCell
-from switchbench.sweep import describe_cell
+from switchbench.sweep import describe_cell, dropped_lines
 from switchbench.units import count, duration, flops, size
 
 WIDE = 100
@@ -31,7 +31,7 @@ def print_plan(estimates: Estimates, *, console: Console) -> None:
     is_wide = console.width >= WIDE
     body = _table(rows, estimates) if is_wide else Group(*(_list_entry(cells, estimates) for cells in rows))
     console.print(body, "")
-    for line in total_lines(estimates):
+    for line in [*total_lines(estimates), *dropped_lines(plan.sweep)]:
         console.print(Text(line))
 
 

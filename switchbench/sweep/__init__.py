@@ -17,7 +17,7 @@ Beside this: ``inventory`` says what a file comes to, ``schema`` what it may hol
 
 from switchbench.sweep.cells import Cell, Sweep, describe_cell
 from switchbench.sweep.expand import Dropped
-from switchbench.sweep.inventory import inventory_json, inventory_line
+from switchbench.sweep.inventory import dropped_lines, inventory_json, inventory_line
 from switchbench.sweep.load import load_sweep
 from switchbench.sweep.pair import Primary
 from switchbench.sweep.schema import file_schema
@@ -29,6 +29,7 @@ __all__ = [
     "Primary",
     "Sweep",
     "describe_cell",
+    "dropped_lines",
     "file_schema",
     "inventory_json",
     "inventory_line",

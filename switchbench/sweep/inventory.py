@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from switchbench.expressions import describe_value
 from switchbench.sweep.cells import Sweep
 
 INVENTORY_SCHEMA = 1
@@ -15,7 +16,6 @@ def inventory_json(sweep: Sweep) -> dict[str, Any]:
         sweep: The sweep.
     """
     roles = {cell.spec.config_id: cell.role for cell in sweep.cells}
-    primary = sweep.primary
     return {
         "schema_version": INVENTORY_SCHEMA,
         "file": sweep.file,
@@ -26,10 +26,8 @@ def inventory_json(sweep: Sweep) -> dict[str, Any]:
         "dense_configurations": list(roles.values()).count("dense"),
         "seeds": len({cell.spec.seed for cell in sweep.cells}),
         "axes": list(sweep.axes),
-        "primary": primary and {"sparse": primary.sparse, "dense": primary.dense, "matched_on": primary.matched_on},
-        "dropped": [
-            {"settings": each.settings, "constraint": each.constraint, "reason": each.reason} for each in sweep.dropped
-        ],
+        "primary": sweep.primary and vars(sweep.primary),
+        "dropped": [vars(each) for each in sweep.dropped],
     }
 
 
@@ -49,6 +47,24 @@ def inventory_line(sweep: Sweep) -> str:
     if sweep.dropped:
         line += f"; constraints drop {_counted(len(sweep.dropped), 'configuration')}"
     return line
+
+
+def dropped_lines(sweep: Sweep, *, most: int = 20) -> list[str]:
+    """Say which configurations constraints drop, and why; none where there are none.
+
+    Args:
+        sweep: The sweep.
+        most: Most configurations to list; the others are counted.
+    """
+    if not sweep.dropped:
+        return []
+    lines = [f"Constraints drop {_counted(len(sweep.dropped), 'configuration')}:"]
+    for each in sweep.dropped[:most]:
+        settings = [f"{path.rpartition('.')[2]} {describe_value(value)}" for path, value in each.settings.items()]
+        lines.append(f"  {', '.join(settings)}: {each.reason}")
+    if len(sweep.dropped) > most:
+        lines.append(f"  and {len(sweep.dropped) - most:,} more; --json lists them all")
+    return lines
 
 
 def _counted(number: int, noun: str) -> str:
