@@ -38,7 +38,7 @@ class Caveat(StrEnum):
     AT_BOUND = "AT_BOUND"
     BIMODAL = "BIMODAL"
     EXTRAPOLATED = "EXTRAPOLATED"
-    VARYING_TOKENS = "VARYING_TOKENS"
+    VARYING_SETTINGS = "VARYING_SETTINGS"
     ROWS_LEFT_OUT = "ROWS_LEFT_OUT"
     NOT_CONVERGED = "NOT_CONVERGED"
 
@@ -102,7 +102,7 @@ _FOOTNOTES = {
     Caveat.AT_BOUND: "The fit, or more than a twentieth of its resamples, ended at the bound of a parameter.",
     Caveat.BIMODAL: "Two different sets of parameters fit about equally well; which one wins depends on chance.",
     Caveat.EXTRAPOLATED: "Beyond the sizes, experts or tokens of the runs that the law was fitted to.",
-    Caveat.VARYING_TOKENS: "The runs differ in training tokens, on which this law does not depend.",
+    Caveat.VARYING_SETTINGS: "The runs differ in experts or training tokens, on which this law does not depend.",
     Caveat.ROWS_LEFT_OUT: "Rows without a usable loss or size were left out: where these runs diverged, the law is "
     "that of the survivors.",
     Caveat.NOT_CONVERGED: "The fit ended before it was sure of the minimum.",

@@ -18,6 +18,7 @@ from switchbench.compare.configurations import Configuration, mixture_caveats
 from switchbench.compare.intervals import t_quantile_975
 from switchbench.compare.pairs import timing_caveats
 from switchbench.cost import TRAIN_OVER_FORWARD
+from switchbench.record import RunRecord
 
 ScalingGroup = Literal["dense_by_size", "sparse_by_experts", "sparse_all"]
 """Which models are on one line; see ``Scaling``."""
@@ -35,6 +36,8 @@ STATE_BYTES_PER_PARAM = 16
 """Weights, gradients and AdamW's two moments: four float32 numbers for each parameter, used for a token or not."""
 FEWEST_SIZES = 3
 """Different numbers of parameters that a fit takes: two always lie on a line."""
+FLATTERED_BELOW = 0.95
+"""Executed over useful FLOPs below which a measured time or memory is not that of the whole model."""
 NARROW_BELOW = 4.0
 """A largest over smallest number of parameters below which an exponent says little."""
 
@@ -210,15 +213,23 @@ def _largest(line: Sequence[CostPoint]) -> CostPoint:
 
 def _caveats_of_cost(cost: ScalingCost, members: Sequence[Configuration]) -> list[Caveat]:
     """What is to be said of the values of a cost together."""
+    rows = [row for configuration in members for row in configuration.finished.values()]
+    dropped = [Caveat.DROPPED_TOKENS] if any(map(_is_flattered, rows)) else []
     match cost:
         case "step_time_s":
-            return list(timing_caveats([configuration.timing for configuration in members]))
+            return [*timing_caveats([configuration.timing for configuration in members]), *dropped]
         case "peak_memory_bytes":
-            return list(mixture_caveats([row for each in members for row in each.finished.values()]))
+            return [*mixture_caveats(rows), *dropped]
         case "useful_train_flops_per_token" | "provisioned_train_flops_per_token" | "training_state_bytes":
             return []
         case _:
             assert_never(cost)
+
+
+def _is_flattered(row: RunRecord) -> bool:
+    """Whether a run computed clearly less than its model is meant to, since tokens were dropped."""
+    executed, useful = row.executed_train_flops, row.useful_train_flops
+    return bool(executed and useful and executed < FLATTERED_BELOW * useful)
 
 
 def _cost_of(configuration: Configuration, cost: ScalingCost) -> float | None:

@@ -245,3 +245,13 @@ def test_memory_of_different_machines_is_said():
     scaling = fit_scaling(configurations)
     assert found(scaling, "sparse_by_experts", "peak_memory_bytes").caveats == ("MIXED_MACHINES",)
     assert found(scaling, "sparse_by_experts", "training_state_bytes").caveats == ()
+
+
+@pytest.mark.parametrize(("dropped", "is_said"), [(0.0, False), (0.05, False), (0.9, True)])
+def test_a_model_that_dropped_many_of_its_tokens_flatters_itself(dropped: float, is_said: bool):
+    """A twentieth of the experts' tokens is less than a twentieth of all FLOPs."""
+    good = [made_up(sparse(experts), dropped=0.0) for experts in (2, 8)]
+    scaling = fit_scaling([*good, made_up(sparse(32), dropped=dropped)])
+    for each in scaling:
+        is_measured = each.cost in ("step_time_s", "peak_memory_bytes")
+        assert ("DROPPED_TOKENS" in each.caveats) == (is_said and is_measured)
