@@ -79,8 +79,9 @@ def synchronizer(device: torch.device) -> Callable[[], None]:
 class MemoryMeter:
     """Measures the peak memory of what happens after it was made.
 
-    On a GPU: the peak of the allocated bytes. On a CPU: the growth of the peak resident size over the level at the
-    start (pages shared with the parent process count in both, and cancel).
+    On a GPU: the growth of the peak of the allocated bytes over the level at the start. On a CPU: that of the peak
+    resident size (pages shared with the parent process count in both, and cancel), less what the pages of mapped files
+    have grown by: the library's code and the corpus, which the system shares between processes and drops at will.
 
     Args:
         device: The device in use.
@@ -91,16 +92,19 @@ class MemoryMeter:
         gc.collect()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+            self._level = torch.cuda.memory_allocated(device)
             return
         _return_free_memory()
         _reset_peak_resident()
         self._level = psutil.Process().memory_info().rss
+        self._mapped_level = _mapped_file_bytes()
 
     def peak_bytes(self) -> int:
         """Peak so far."""
         if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device)
-        return max(_peak_resident_bytes() - self._level, 0)
+            return torch.cuda.max_memory_allocated(self._device) - self._level
+        mapped = max(_mapped_file_bytes() - self._mapped_level, 0)
+        return max(_peak_resident_bytes() - self._level - mapped, 0)
 
 
 def measure_peak_flops(device: torch.device, *, seconds: float = 0.3) -> float:
@@ -137,11 +141,22 @@ def _reset_peak_resident() -> None:
 
 
 def _peak_resident_bytes() -> int:
-    try:
-        match = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
-    except OSError:
-        match = None
-    if match:
-        return int(match.group(1)) * 1024
+    peak = _status_bytes("VmHWM")
+    if peak is not None:
+        return peak
     memory = psutil.Process().memory_info()
     return int(getattr(memory, "peak_wset", memory.rss))
+
+
+def _mapped_file_bytes() -> int:
+    """Resident pages of mapped files; 0 where the system does not say."""
+    return _status_bytes("RssFile") or 0
+
+
+def _status_bytes(name: str) -> int | None:
+    """A size that Linux tells of this process."""
+    try:
+        match = re.search(rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
+    except OSError:
+        return None
+    return int(match.group(1)) * 1024 if match else None
