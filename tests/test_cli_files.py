@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +14,11 @@ import pytest
 from switchbench import cli
 from switchbench.launch.plan import expand_sweep, make_plan, write_plan_manifest
 from switchbench.store import SweepFolder, read_manifest
+from tests.sweep.test_schema import VALIDATOR, tree_of
 
-EXPERIMENTS = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
 SWEEP = """\
 schema: 1
 name: small
@@ -217,3 +221,15 @@ def test_a_starter_that_cannot_be_written(run, place, name, message):
 def test_a_starter_may_look_like_a_number(run, place):
     assert run(place, "init", "2024.yaml").returncode == 0
     assert run(place, "validate", "2024.yaml", "base.data.corpus=text", "base.data.path=corpus").returncode == 0
+
+
+def test_the_sweep_files_in_the_readme_are_valid(run, place):
+    texts = re.findall(r"```yaml\n(schema: 1\n.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(texts) >= 2
+    for text in texts:
+        name = re.search(r"name: (\w+)", text)[1]
+        (place / f"{name}.yaml").write_text(text)
+    for path in sorted(place.glob("*.yaml")):
+        ended = run(place, "validate", path.name, "base.data.corpus=text", "base.data.path=corpus")
+        assert ended.returncode == 0, ended.stderr
+        assert VALIDATOR.is_valid(tree_of(path.read_text(encoding="utf-8")))
