@@ -18,6 +18,8 @@ from switchbench.compare.configurations import Configuration, mixture_caveats
 from switchbench.compare.intervals import t_quantile_975
 from switchbench.compare.pairs import timing_caveats
 from switchbench.cost import TRAIN_OVER_FORWARD
+from switchbench.cost.activations import WIDE
+from switchbench.cost.memory import MOMENTS
 from switchbench.record import RunRecord
 
 ScalingGroup = Literal["dense_by_size", "sparse_by_experts", "sparse_all"]
@@ -32,8 +34,8 @@ ScalingCost = Literal[
 SCALING_COSTS: tuple[ScalingCost, ...] = get_args(ScalingCost)
 """What is fitted: FLOPs and the training state by arithmetic, step time and peak memory as measured."""
 
-STATE_BYTES_PER_PARAM = 16
-"""Weights, gradients and AdamW's two moments: four float32 numbers for each parameter, used for a token or not."""
+STATE_BYTES_PER_PARAM = WIDE * (2 + MOMENTS)
+"""A weight, its gradient and AdamW's two moments, in float32, whether a token meets them or not."""
 FEWEST_SIZES = 3
 """Different numbers of parameters that a fit takes: two always lie on a line."""
 FLATTERED_BELOW = 0.95

@@ -11,6 +11,7 @@ from scipy import stats
 
 from switchbench.compare import SCALING_COSTS, Configuration, Scaling, fit_scaling
 from switchbench.compare.scaling import COSTLESS, EXPERTS, SHAPE, CostPoint, fit_power_law
+from switchbench.cost.memory import count_memory
 from switchbench.spec import RunSpec
 from tests.compare.made_up import make_configuration
 
@@ -125,6 +126,8 @@ def test_the_training_state_is_in_proportion_to_the_parameters():
     assert state.exponent == pytest.approx(1.0, abs=1e-9)
     assert state.per_added_param == pytest.approx(16)
     assert state.is_exact
+    memory = count_memory(sparse(8))  # the second entry
+    assert memory.weights + memory.gradients + memory.optimizer == 16 * params(sparse(8))
 
 
 def test_the_costs_are_those_of_the_rows():
