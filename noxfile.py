@@ -7,7 +7,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "smoke", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "oracles", "smoke", "docs"]
 
 ROOT = Path(__file__).parent
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
@@ -54,6 +54,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
     if not session.posargs:
         session.run("pytest", "--doctest-modules", "switchbench")
+
+
+@nox.session
+def oracles(session: nox.Session) -> None:
+    """Parameters and FLOPs against transformers' models of the same shapes."""
+    session.install("-e", ".", *groups("oracles"))
+    session.run("pytest", "-m", "oracles", *(session.posargs or ["tests/oracles"]))
 
 
 @nox.session
