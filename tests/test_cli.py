@@ -132,6 +132,112 @@ def test_the_plan_as_json_is_alone_on_stdout(command: Command) -> None:
     assert content["totals"]["cells"] == 3
 
 
+def test_the_plan_says_what_is_estimated(command: Command) -> None:
+    content = json.loads(command("sweep", "small.yaml", "sweep.seeds=[7]", "--dry-run", "--json").out)
+    for cell in content["cells"]:
+        assert 0.1 < cell["estimated_seconds"] < 10  # 19 steps of 0.01 s
+        assert cell["estimated_memory_bytes"] > 4 * cell["params_total"]
+    totals = content["totals"]
+    assert totals["estimated_seconds"] > max(cell["estimated_seconds"] for cell in content["cells"])
+    assert totals["estimated_seconds_timing"] > 0
+    largest = max(cell["estimated_memory_bytes"] for cell in content["cells"])
+    assert largest == totals["estimated_memory_bytes"] <= totals["estimated_memory_bytes_side_by_side"]
+    text = command("sweep", "small.yaml", "sweep.seeds=[7]", "--dry-run").out
+    assert re.search(
+        r"To run: .* of training, about [\d.]+ m?s( with 2 side by side)?; memory of the largest .*iB", text
+    )
+    assert re.search(r"Then 3 configurations to time: about ", text)
+
+
+def test_when_all_step_times_are_known_a_plan_imports_no_torch_and_starts_nothing(place: Path) -> None:
+    code, modules = modules_after("sweep", "small.yaml", "--dry-run")
+    assert code == 0
+    assert "switchbench.launch.estimates" in modules
+    assert not modules & {"torch", "pandas", "scipy", "switchbench.launch.worker"}
+    assert "multiprocessing.popen_forkserver" not in modules
+
+
+def test_what_is_not_known_is_measured_first_and_one_line_says_so(
+    command: Command, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWITCHBENCH_CACHE", str(tmp_path_factory.mktemp("new")))
+    answer = command("sweep", "small.yaml", "--dry-run", "--json")
+    assert answer.code == 0
+    assert answer.err == "[0:00] measuring step times for the estimate ...\n"
+    assert all(cell["estimated_seconds"] for cell in json.loads(answer.out)["cells"])
+    assert command("sweep", "small.yaml", "--dry-run").err == ""
+
+
+def test_without_calibration_the_time_is_left_open(
+    command: Command, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path_factory.mktemp("untouched")
+    monkeypatch.setenv("SWITCHBENCH_CACHE", str(cache))
+    answer = command("sweep", "small.yaml", "--dry-run", "--no-calibrate", "--json")
+    content = json.loads(answer.out)
+    assert (answer.code, answer.err) == (0, "")
+    assert {cell["estimated_seconds"] for cell in content["cells"]} == {None}
+    assert content["totals"]["estimated_seconds"] is content["totals"]["estimated_seconds_timing"] is None
+    assert content["totals"]["estimated_memory_bytes"] > 0
+    assert "time not estimated" in command("sweep", "small.yaml", "--dry-run", "--no-calibrate").out
+    assert not list(cache.iterdir())
+    refused = command("sweep", "small.yaml", "--no-calibrate", "--max-hours", "1")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--no-calibrate" in refused.err
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (("--max-hours", "0.0001"), r"error: --max-hours 0\.0001: what is left .* takes about .* \([\d.]+%\) over"),
+        (("--max-flops", "1 MFLOP"), r"error: --max-flops 1\.00 MFLOP: the runs to come take .* over"),
+        (("--max-memory", "10KB"), r"error: --max-memory 9\.77 KiB: 12 of 12 runs to come may need more"),
+    ],
+)
+def test_a_sweep_over_a_limit_is_refused_before_a_run_starts(
+    command: Command, place: Path, limit: tuple[str, ...], message: str, more: tuple[str, ...]
+) -> None:
+    answer = command("sweep", "small.yaml", *limit, *more)
+    assert answer.code == 2
+    assert re.search(message, answer.err)
+    assert "  4 experts: " in answer.err
+    assert "Nothing was started" in answer.err
+    assert "started  " not in answer.err
+    assert not list((place / "results").rglob("*.parquet")) + list((place / "results").rglob("manifest.json"))
+
+
+def test_a_sweep_within_its_limits_runs(command: Command) -> None:
+    answer = command(
+        "sweep", "small.yaml", "sweep.seeds=[0]", "--max-hours", "1", "--max-flops", "1e12", "--max-memory", "1GiB"
+    )
+    assert answer.code == 0
+    assert "3 runs started" in answer.out
+    assert re.search(r"3 runs to do on cpu: .*; about [\d.]+ m?s in all", answer.err)
+
+
+def test_what_is_done_is_within_any_limit(command: Command) -> None:
+    command("sweep", "small.yaml", "sweep.seeds=[0]")
+    answer = command(
+        "sweep", "small.yaml", "sweep.seeds=[0]", "--max-hours", "1e-9", "--max-flops", "1", "--max-memory", "1B"
+    )
+    assert answer.code == 0
+    assert answer.out.startswith("Nothing to do")
+
+
+def test_a_backend_that_cannot_compute_a_run_is_refused(command: Command, place: Path) -> None:
+    answer = command("sweep", "small.yaml", "base.model.d_model=18", "--dispatch", "grouped_mm")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.splitlines() == [
+        "error: --dispatch grouped_mm cannot compute every run: it takes rows of a multiple of 16 bytes",
+        "  2 experts: d_model 18 and d_ff 72 in float32; possible: auto, loop, padded",
+        "  4 experts: d_model 18 and d_ff 72 in float32; possible: auto, loop, padded",
+        "Nothing was started.",
+    ]
+    assert not (place / "results").exists()
+    assert command("sweep", "small.yaml", "--dispatch", "grouped_mm", "--dry-run").code == 0
+
+
 def test_json_is_ascii_and_text_gives_way_where_letters_are_lacking(place: Path) -> None:
     (place / "größe.yaml").write_text((place / "small.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     words = [sys.executable, "-m", "switchbench", "sweep", "größe.yaml", "--dry-run", "--results", "Ergebnisse ä"]
@@ -209,6 +315,7 @@ def test_results_elsewhere(command: Command, place: Path) -> None:
         (("sweep", "small.yaml", "--workers", "0"), "error: --workers must be at least 1, got 0"),
         (("sweep", "small.yaml", "--workers", "-1"), "error: --workers must be at least 1, got -1"),
         (("sweep", "small.yaml", "--threads", "99999"), "error: --threads 99999 is more than can be used here"),
+        (("sweep", "small.yaml", "--max-memory", "8"), "error: --max-memory must be a number of bytes with its unit"),
         (("sweep", "small.yaml", "--device", "tpu"), "'tpu' is not one of"),
         (("sweep", "small.yaml", "--results", "small.yaml"), "small.yaml is not a folder"),
         (("sweep",), "Missing argument 'FILE'"),
@@ -366,6 +473,8 @@ def test_kill_minus_nine_on_a_real_worker(real_sweep: subprocess.Popen[str], pla
     rows = [row for row in read_runs(folder) if row.parent_run_id is None]
     assert sorted(row.status for row in rows) == ["killed", "ok", "ok"]
     assert all(row.nll is not None and row.allocator for row in rows if row.status == "ok")
+    assert all(row.run_time_s for row in rows if row.status == "ok")
+    assert all(row.estimated_time_s and row.estimated_peak_memory_bytes for row in rows)
     # What the killed one could not tell is known all the same.
     for name in ("machine", "machine_id", "device", "device_name", "threads", "switchbench_version", "torch_version"):
         assert len({getattr(row, name) for row in rows} - {None}) == 1, name
