@@ -16,7 +16,7 @@ Beside this: ``inventory`` says what a file comes to, ``schema`` what it may hol
 """
 
 from switchbench.sweep.cells import Cell, Sweep, describe_cell
-from switchbench.sweep.expand import Dropped
+from switchbench.sweep.formulas import Dropped
 from switchbench.sweep.inventory import dropped_lines, inventory_json, inventory_line
 from switchbench.sweep.load import load_sweep
 from switchbench.sweep.pair import Primary

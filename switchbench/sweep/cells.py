@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from switchbench.cost import count_parameters
 from switchbench.spec import RunSpec, SparseFFNSpec
-from switchbench.sweep.expand import Dropped
 from switchbench.sweep.fields import FIELDS, value_at
+from switchbench.sweep.formulas import Dropped
 from switchbench.sweep.pair import Primary
 from switchbench.sweep.shapes import TOLERANCE
 from switchbench.sweep.source import Findings, Place

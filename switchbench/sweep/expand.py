@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from switchbench.errors import ExpressionError
@@ -12,7 +11,7 @@ from switchbench.spec import DataIdentity, DataSpec, RunSpec
 from switchbench.sweep.axes import Axis
 from switchbench.sweep.document import BROKEN, Node, describe, plain
 from switchbench.sweep.fields import FIELDS, KIND, KINDS
-from switchbench.sweep.formulas import Formula
+from switchbench.sweep.formulas import Dropped, Formula
 from switchbench.sweep.names import computed_value, dependencies, field_value, kinds_of, path_of
 from switchbench.sweep.outline import Outline
 from switchbench.sweep.resolve import Resolver, Values
@@ -21,18 +20,6 @@ from switchbench.sweep.values import check_value
 
 MAX_RUNS = 100_000
 """Most runs of one sweep; more is surely a slip, and would take long to check."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dropped:
-    """A configuration that a constraint keeps out of the sweep."""
-
-    settings: dict[str, Any]
-    """The swept fields that it would have, by path, with their values."""
-    constraint: str
-    """The first constraint that it does not meet, as it is written."""
-    reason: str
-    """Why not: the constraint and the values that it speaks of."""
 
 
 def configurations(

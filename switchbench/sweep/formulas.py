@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from switchbench.errors import ExpressionError
 from switchbench.expressions import Expression, parse_expression
@@ -25,6 +26,18 @@ class Formula:
     def place(self, column: int = 1) -> Place:
         """The place of a character of the expression."""
         return _place_within(self.node, column)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A configuration that a constraint keeps out of the sweep."""
+
+    settings: dict[str, Any]
+    """The swept fields that it would have, by path, with their values."""
+    constraint: str
+    """The first constraint that it does not meet, as it is written."""
+    reason: str
+    """Why not: the constraint and the values that it speaks of."""
 
 
 def read_derive(entry: Entry | None, *, axes: list[Axis], doubtful: set[str], findings: Findings) -> dict[str, Formula]:

@@ -41,7 +41,7 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[
     if not findings:
         twins = twins_of(specs, baselines=outline.baselines, findings=findings)
     if outline.primary is not None and not findings:
-        primary = find_primary(outline.primary, specs, axes=axes, twins=twins, findings=findings)
+        primary = find_primary(outline.primary, specs, dropped=dropped, axes=axes, twins=twins, findings=findings)
     findings.raise_if_any()
     return Sweep(
         name=outline.name,

@@ -9,6 +9,9 @@ from switchbench.sweep.source import COMMAND_LINE, MAX_FILES, Findings, Place, S
 MAX_PARTS = 10
 """Most parts of a key; the deepest that a sweep file knows has 5."""
 
+REMOVABLE = (("sweep", "grid"), ("sweep", "derive"), ("report",))
+"""Where a null takes away what is there, rather than being a value."""
+
 # Where what follows is one key, dots and all.
 _WHOLE_KEYS = (["sweep", "grid"], ["sweep", "derive"], ["report", "primary", "sparse"])
 
@@ -26,7 +29,7 @@ def apply_overrides(root: Node, overrides: Sequence[str], *, findings: Findings)
         root: The file's tree; changed in place.
         overrides: Texts of the form ``KEY=VALUE``. A key is a path from the file's root, ``base.train.tokens``; what
             follows ``sweep.grid.``, ``sweep.derive.`` or ``report.primary.sparse.`` is one key, the field. Keys that
-            the file lacks are added. A value is YAML.
+            the file lacks are added. A value is YAML; none at all takes an axis or a derived value away.
         findings: Takes the problems; an override with one is left out.
     """
     for order, text in enumerate(overrides, start=1):
@@ -81,4 +84,7 @@ def _set(root: Node, parts: list[_KeyPart], value: Node, *, findings: Findings) 
             return
         mapping = entry.node.value
     assert isinstance(mapping, dict)
-    mapping[parts[-1].name] = Entry(parts[-1].place, value)
+    if value.value is None and parts[-1].name in mapping and tuple(part.name for part in parts[:-1]) in REMOVABLE:
+        del mapping[parts[-1].name]
+    else:
+        mapping[parts[-1].name] = Entry(parts[-1].place, value)

@@ -7,6 +7,7 @@ from switchbench.spec import RunSpec, SparseFFNSpec
 from switchbench.sweep.document import BROKEN, Entry, Node, describe, has_broken, plain
 from switchbench.sweep.entries import as_written, known_entries
 from switchbench.sweep.fields import FIELDS, value_at
+from switchbench.sweep.formulas import Dropped
 from switchbench.sweep.names import SHORT_NAMES, path_of
 from switchbench.sweep.source import Findings, Place, did_you_mean
 from switchbench.sweep.twins import BASELINES, Baseline
@@ -68,6 +69,7 @@ def find_primary(
     pair: PrimaryPair,
     specs: Sequence[RunSpec],
     *,
+    dropped: Sequence[Dropped],
     axes: Sequence[str],
     twins: Mapping[str, Mapping[Baseline, RunSpec]],
     findings: Findings,
@@ -77,6 +79,7 @@ def find_primary(
     Args:
         pair: The pair as the file names it.
         specs: The configurations.
+        dropped: The configurations that constraints keep out, for the message.
         axes: Paths of the swept fields.
         twins: The dense twins, by the ``config_id`` of the sparse configuration and the baseline.
         findings: Takes the problems.
@@ -89,7 +92,7 @@ def find_primary(
             others = dict.fromkeys(repr(value_at(spec, path)) for spec in left)
             there = f"; there: {', '.join(list(others)[:10])}" if others else ""
             message = f"report.primary: no such sparse configuration has {path} {as_written(node)}{there}"
-            findings.add(node.place, message)
+            findings.add(node.place, message + _dropped_as(pair, dropped))
             return None
         left = matching
     if len(left) > 1:
@@ -102,6 +105,15 @@ def find_primary(
         return None
     config_id = left[0].config_id
     return Primary(sparse=config_id, dense=twins[config_id][pair.dense].config_id, matched_on=pair.dense)
+
+
+def _dropped_as(pair: PrimaryPair, dropped: Sequence[Dropped]) -> str:
+    """Say that a constraint drops what the pair names, if one does."""
+    wanted = {path: plain(node) for path, node in pair.sparse.items()}
+    for each in dropped:
+        if all(each.settings.get(path, value) == value for path, value in wanted.items()):
+            return f". A constraint drops it: {each.reason}"
+    return ""
 
 
 def _read_sparse(node: Node, *, findings: Findings) -> dict[str, Node]:

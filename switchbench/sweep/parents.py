@@ -9,10 +9,8 @@ from pathlib import Path
 
 from switchbench.sweep.document import BROKEN, Entry, Node, describe, parse
 from switchbench.sweep.outline import check_schema
+from switchbench.sweep.overrides import REMOVABLE
 from switchbench.sweep.source import MAX_FILES, Findings, Place, Source, read_source
-
-_REMOVABLE = (("sweep", "grid"), ("sweep", "derive"), ("report",))
-"""Where a null takes something away rather than being a value or a mistake."""
 
 
 def read_tree(path: Path, *, findings: Findings) -> Node | None:
@@ -104,7 +102,7 @@ def _merged(parent: Node, child: Node, *, where: tuple[str, ...]) -> Node:
     for key, entry in child.value.items():
         if key not in content:
             content[key] = entry
-        elif where in _REMOVABLE and entry.node.value is None:
+        elif where in REMOVABLE and entry.node.value is None:
             del content[key]
         else:
             content[key] = Entry(entry.place, _merged(content[key].node, entry.node, where=(*where, key)))

@@ -30,7 +30,7 @@ sweep:
   grid:
     model.ffn.num_experts: [4, 16]
     model.ffn.kind: [dense, sparse]
-    train.weight_decay: {values: [0.0, 0.2], when: {model.ffn.kind: sparse}}
+    train.weight_decay: {values: [0.2], when: {model.ffn.kind: sparse}}
   zip:
     - {train.learning_rate: 1e-3, data.seq_len: 64}
     - {train.learning_rate: 1e-2, data.seq_len: 128}
@@ -39,7 +39,7 @@ sweep:
     train.eval_points: max(3, num_steps // 1000)
     model.ffn.d_ff: round(d_model * 3.5)
   constraints: [num_experts * d_ff <= 65536, 'params_total < 1e7 or size == null']
-  seeds: [0, 1]
+  seeds: [0]
   baselines: [iso_flop, iso_active_params, iso_total_params]
 report:
   primary: {sparse: {num_experts: 16, weight_decay: 0.2, seq_len: 64, learning_rate: 1e-3}, dense: iso_flop}

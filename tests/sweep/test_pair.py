@@ -85,6 +85,12 @@ PROBLEMS = [
         ["no such sparse configuration has model.ffn.num_experts 8; there: 4, 16"],
     ),
     (
+        "report:\n  primary: {sparse: {num_experts: 16, model.ffn.capacity_factor: 2.0}",
+        "  constraints: [num_experts != 16 or capacity_factor < 2]\n"
+        "report:\n  primary: {sparse: {num_experts: 16, model.ffn.capacity_factor: §2.0}",
+        ["2.0; there: 1.0. A constraint drops it: num_experts != 16 or capacity_factor < 2 does not hold: num_experts"],
+    ),
+    (
         WHOLE.replace(", model.ffn.capacity_factor: 2.0", ""),
         "  §primary: {sparse: {num_experts: 16}, dense: iso_flop}",
         ["must name one sparse configuration, and this names 2; say which, by model.ffn.capacity_factor"],
