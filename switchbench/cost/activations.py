@@ -161,7 +161,7 @@ def ffn_activations(architecture: Architecture, conditions: Conditions, *, token
 
 
 def sparse_activations(architecture: Architecture, conditions: Conditions, *, tokens: int, kept: int) -> Activations:
-    """Count what a sparse layer keeps, between its norm and its sum.
+    """Count what a router and its experts keep, between their norm and their sum; not what shared experts keep.
 
     Args:
         architecture: Experts.
@@ -173,14 +173,11 @@ def sparse_activations(architecture: Architecture, conditions: Conditions, *, to
     is_loop = conditions.backend == "loop"
     rows = max(conditions.num_slots, a.num_experts) if conditions.backend == "padded" else kept
     hidden = rows * a.expert_d_ff * width * (_hidden_values(a, is_loop=is_loop) + _dropout_values(a, conditions))
-    shared = ffn_activations(a, conditions, tokens=tokens, d_ff=a.shared_d_ff)
     return Activations(
-        experts=hidden + shared.dense_ffn,
+        experts=hidden,
         router=_router_bytes(a, conditions, tokens=tokens),
         dispatch=_dispatch_bytes(a, conditions, kept=kept, rows=rows),
-        weight_copies=shared.weight_copies
-        + conditions.copies(a.num_experts * a.ffn_matrices * a.d_model * a.expert_d_ff).weight_copies,
-    )
+    ) + conditions.copies(a.num_experts * a.ffn_matrices * a.d_model * a.expert_d_ff)
 
 
 def keeps_its_input(architecture: Architecture, conditions: Conditions) -> bool:

@@ -3,19 +3,19 @@
 Weights, gradients and both moments are float32, whatever the precision of the matmuls. Gradients are given back after
 every step. So the peak is no sum of everything, but the largest of the moments of a step:
 
-  forward    weights + moments + all activations, and the logits beside the log-probabilities
+  loss       weights + moments + all activations + logits, or then their gradient
   backward   at each stage: weights + moments + activations of the stages up to it + its short-lived values + gradients
-             of its own weights and of the stages after it
+             of its own weights and of the stages after it (in micro-batches: all gradients, and its own once more)
   optimizer  weights + moments + all gradients
 
-The logits and the batch are held to the end of the step. Not counted: the library's code, the allocator's losses, and
-the corpus.
+The batch is held to the end of the step. On a CPU there is what its allocator loses, a share of all that does not stay
+from step to step. Not counted: code, the corpus, and what oneDNN keeps for each shape of a bfloat16 matmul.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from switchbench.cost.activations import WIDE, Activations, Conditions, DeviceKind
+from switchbench.cost.activations import INDEX, WIDE, Activations, Conditions, DeviceKind
 from switchbench.cost.parameters import parameters_of
 from switchbench.cost.stages import Batch, Stage, stages_of
 from switchbench.cost.training import provisioned_over_useful
@@ -32,6 +32,13 @@ from switchbench.spec.ffn import Router
 
 MOMENTS = 2
 """Numbers that AdamW keeps per weight."""
+ALLOCATOR_LOSS = 0.4
+"""Bytes that a CPU's allocator loses per byte of a step.
+
+Asked for aligned memory, glibc looks for a place that is larger by the alignment: a tensor does not fit where one of
+its own size has been. Measured with glibc 2.36, sizes xxs to m, dense and sparse: 0.2 to 0.5. Where alignment needs no
+more room: 0.1.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +54,11 @@ class Memory:
     activations: Activations
     """What the backward pass keeps, per component, at the end of the forward pass."""
     held: int
-    """Tokens and logits, which are held to the end of the step."""
+    """Tokens, which are held to the end of the step."""
     temporary: int
     """Short-lived values at the moment of the peak."""
+    allocator: int
+    """What the allocator of a CPU loses; 0 on a GPU, where the peak is that of the allocated bytes."""
     peak: int
     """The largest sum over the moments of a step; not the sum of the above."""
     peak_moment: str
@@ -102,7 +111,7 @@ def memory_of(
     }
     kept = [min(count * a.top_k, limit) for count, limit in zip(tokens, slots, strict=True)]
     stages = stages_of(a, conditions, batch=batch, kept=kept, sparse_layers=frozenset(blocks))
-    return _memory(a, stages, batch=batch, recompute=recompute)
+    return _memory(a, stages, batch=batch, device=device, recompute=recompute)
 
 
 def count_memory(
@@ -110,6 +119,7 @@ def count_memory(
     *,
     device: DeviceKind = "cpu",
     backend: Backend = "loop",
+    micro_batch_tokens: int | None = None,
     kept: Sequence[int] | None = None,
 ) -> Memory:
     """Count the memory of a training step of a run.
@@ -118,58 +128,65 @@ def count_memory(
         spec: The run.
         device: Where; on a CPU attention is done in float32.
         backend: What computes the experts.
+        micro_batch_tokens: Tokens of a micro-batch, whole routing groups; None: the whole batch at once.
         kept: Assignments that each sparse layer really kept; None: as many as there are, or as there are slots.
     """
-    a, ffn = architecture_of(spec.model, vocab_size=spec.vocab_size), spec.model.ffn
-    seq_len, tokens = spec.data.seq_len, spec.train.batch_tokens
+    a, ffn, precision = architecture_of(spec.model, vocab_size=spec.vocab_size), spec.model.ffn, spec.train.precision
+    tokens, seq_len = micro_batch_tokens or spec.train.batch_tokens, spec.data.seq_len
     batch = Batch(sequences=tokens // seq_len, source_len=0, target_len=seq_len)
-    if not isinstance(ffn, SparseFFNSpec):
-        conditions = Conditions(precision=spec.train.precision, device=device, backend=backend, router="switch")
-        return _memory(a, stages_of(a, conditions, batch=batch, kept=(), sparse_layers=frozenset()), batch=batch)
-    group = spec.routing_group_tokens
-    groups = tokens // group
-    slots = groups * _num_slots(a, group_tokens=group, capacity_factor=ffn.capacity_factor)
-    if ffn.router == "expert_choice":
-        slots = groups * round(ffn.top_k * group * provisioned_over_useful(spec))
-    conditions = Conditions(
-        precision=spec.train.precision,
-        device=device,
-        backend=backend,
-        router=ffn.router,
-        normalizes_gates=ffn.router == "top_k" and ffn.normalize_gates,
-        has_jitter=ffn.router_jitter > 0,
-        has_dropout=ffn.expert_dropout > 0,
-        num_groups=groups,
-        num_slots=slots,
-    )
-    if kept is None:
+    conditions = Conditions(precision=precision, device=device, backend=backend, router="switch")
+    layers = spec.model.sparse_layers
+    if isinstance(ffn, SparseFFNSpec):
+        group = min(spec.routing_group_tokens, tokens)
+        slots = _num_slots(a, group_tokens=group, capacity_factor=ffn.capacity_factor)
+        if ffn.router == "expert_choice":
+            slots = round(group * ffn.top_k * provisioned_over_useful(spec))
+        slots *= tokens // group
+        conditions = replace(
+            conditions,
+            router=ffn.router,
+            normalizes_gates=ffn.router == "top_k" and ffn.normalize_gates,
+            has_jitter=ffn.router_jitter > 0,
+            has_dropout=ffn.expert_dropout > 0,
+            num_groups=tokens // group,
+            num_slots=slots,
+        )
         most = slots if ffn.router == "expert_choice" else min(slots, tokens * ffn.top_k)
-        kept = [most] * len(spec.model.sparse_layers)
-    layers = frozenset(spec.model.sparse_layers)
-    return _memory(a, stages_of(a, conditions, batch=batch, kept=kept, sparse_layers=layers), batch=batch)
+        kept = [most] * len(layers) if kept is None else kept
+    stages = stages_of(a, conditions, batch=batch, kept=kept or (), sparse_layers=frozenset(layers))
+    return _memory(a, stages, batch=batch, device=device, is_added_up=tokens < spec.train.batch_tokens)
 
 
-def _memory(a: Architecture, stages: list[Stage], *, batch: Batch, recompute: bool = False) -> Memory:
-    """Go through the moments of a step and take the largest."""
+def _memory(
+    a: Architecture,
+    stages: list[Stage],
+    *,
+    batch: Batch,
+    device: DeviceKind,
+    recompute: bool = False,
+    is_added_up: bool = False,
+) -> Memory:
+    """Go through the moments of a step, of its last micro-batch where there are several, and take the largest."""
     weights = WIDE * parameters_of(a).total
-    logits, tokens = batch.target * a.vocab_size * WIDE, (batch.source + 2 * batch.target) * 8
-    held = logits + tokens
+    held = (batch.source + 2 * batch.target) * INDEX
+    steady = weights * (1 + MOMENTS)
     kept = [_kept_until_needed(stage, stages, recompute=recompute, batch=batch, a=a) for stage in stages]
     activations = sum(kept, start=Activations())
-    steady = weights * (1 + MOMENTS) + held
-    moments = [(steady + activations.total, 0, "end of the forward pass")]
-    gradients, below = 0, activations.total
+    moments = [(weights, 0, "optimizer")]
+    gradients, below = weights if is_added_up else 0, activations.total
     for index in reversed(range(len(stages))):
-        stage = stages[index]
-        gradients += WIDE * stage.weights
-        again = 0
+        stage, again = stages[index], 0
+        temporary = stage.temporary
+        if is_added_up:
+            temporary += WIDE * stage.weights
+        else:
+            gradients += WIDE * stage.weights
         if recompute and stage.block is not None:
             again = sum(other.kept.total for other in stages[: index + 1] if other.block == stage.block)
-        bytes_now = steady + below + again + gradients + stage.temporary
-        moments.append((bytes_now, stage.temporary, _name(stage)))
+        moments.append((below + again + gradients + temporary, temporary, _name(stage)))
         below -= kept[index].total
-    moments.append((steady + weights, 0, "optimizer"))
-    peak, temporary, name = max(moments)
+    largest, temporary, name = max(moments)
+    allocator = round(ALLOCATOR_LOSS * (largest + held)) if device == "cpu" else 0
     return Memory(
         weights=weights,
         gradients=weights,
@@ -177,7 +194,8 @@ def _memory(a: Architecture, stages: list[Stage], *, batch: Batch, recompute: bo
         activations=activations,
         held=held,
         temporary=temporary,
-        peak=peak,
+        allocator=allocator,
+        peak=steady + held + largest + allocator,
         peak_moment=name,
     )
 

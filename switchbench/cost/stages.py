@@ -1,14 +1,14 @@
 """A training step as a list of stages in the order of the forward pass, each with what it keeps and what it needs.
 
-A stage is half a block (a norm, and the attention or feed-forward layer after it), or what comes before and after the
-blocks. Going forward a stage adds what it keeps; going back it needs all that is still kept, room for its short-lived
-values, and leaves the gradients of its weights.
+A stage is a part of a block (a norm with the attention, dense layer or router after it; experts), or what comes before
+and after the blocks. Going forward a stage adds what it keeps; going back it needs all that is still kept, room for its
+short-lived values, and leaves the gradients of its weights.
 
 Axes: T tokens, D width, F hidden width, V vocabulary, N kept assignments of tokens to experts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from switchbench.cost.activations import (
     WIDE,
@@ -90,17 +90,16 @@ def stages_of(
             name = "attention to the encoder"
             stages.append(_attention(a, conditions, name=name, block=block, queries=tokens, keys=batch.source))
         if block in sparse_layers:
-            stages.append(_sparse(a, conditions, block=block, tokens=tokens, kept=next(left)))
+            stages += _sparse(a, conditions, block=block, tokens=tokens, kept=next(left))
         else:
             stages.append(_dense(a, conditions, block=block, tokens=tokens))
         if block == a.encoder_layers - 1:
             stages.append(_norm(a, conditions, tokens=tokens))
-    stages += [_norm(a, conditions, tokens=batch.target), _output(a, conditions, tokens=batch.target)]
-    return stages
+    return [*stages, _norm(a, conditions, tokens=batch.target), *_output(a, conditions, tokens=batch.target)]
 
 
 def _embedding(a: Architecture, *, batch: Batch) -> Stage:
-    """The lookup, its gradient as large as the table; a tied one is first laid out anew, then added."""
+    """The lookup. Its gradient is as large as the table; a tied one is added to that of the output projection."""
     table = a.vocab_size * a.d_model * WIDE
     rotations = (batch.source_len + batch.target_len) * a.d_head * WIDE if a.position_tables == 0 else 0
     tokens = batch.source + batch.target
@@ -108,7 +107,7 @@ def _embedding(a: Architecture, *, batch: Batch) -> Stage:
         name="embedding",
         block=None,
         kept=Activations(attention=rotations),
-        weights=a.vocab_size * a.d_model,
+        weights=0 if a.is_output_tied else a.vocab_size * a.d_model,
         temporary=tokens * a.d_model * WIDE + (table if a.is_output_tied else 0),
     )
 
@@ -133,40 +132,58 @@ def _dense(a: Architecture, conditions: Conditions, *, block: int, tokens: int) 
         kept=norm_activations(conditions, tokens=tokens, d_model=a.d_model)
         + ffn_activations(a, conditions, tokens=tokens, d_ff=a.d_ff),
         weights=a.ffn_matrices * a.d_model * a.d_ff + a.d_model,
-        temporary=_dense_temporary(a, conditions, tokens=tokens, d_ff=a.d_ff),
+        temporary=_hidden_gradients(a, conditions, tokens=tokens, rows=tokens, d_ff=a.d_ff)
+        + conditions.copies(a.d_model * a.d_ff).weight_copies,
     )
 
 
-def _dense_temporary(a: Architecture, conditions: Conditions, *, tokens: int, d_ff: int) -> int:
+def _hidden_gradients(a: Architecture, conditions: Conditions, *, tokens: int, rows: int, d_ff: int) -> int:
     """Gradient of the residual stream, of the activated values and of what they were made of."""
-    width = conditions.width
-    hidden = tokens * d_ff * width * (1 if a.is_gelu and not a.is_gated else 2)
-    copies = a.d_model * d_ff * width if width < WIDE else 0
-    return tokens * a.d_model * WIDE + hidden + copies
+    values = 1 if a.is_gelu and not a.is_gated else 2
+    return tokens * a.d_model * WIDE + rows * d_ff * conditions.width * values
 
 
-def _sparse(a: Architecture, conditions: Conditions, *, block: int, tokens: int, kept: int) -> Stage:
-    """At the most: gathered tokens, gradients of the answers and of these, and the same added up for each token."""
-    width = conditions.width
-    rows = conditions.num_slots if conditions.backend == "padded" else kept
-    routed = 3 * rows * a.d_model * width + tokens * a.d_model * (WIDE + width)
-    if conditions.backend != "loop":
-        routed += 2 * rows * a.expert_d_ff * width
-    if width < WIDE:
-        routed += a.num_experts * a.d_model * a.expert_d_ff * width
-    shared = _dense_temporary(a, conditions, tokens=tokens, d_ff=a.shared_d_ff) if a.shared_d_ff else 0
-    return Stage(
-        name="sparse layer",
+def _sparse(a: Architecture, conditions: Conditions, *, block: int, tokens: int, kept: int) -> list[Stage]:
+    """The router; the experts, whose narrow gradients become float32 once all else of them is gone; shared experts."""
+    width, is_loop, is_narrow = conditions.width, conditions.backend == "loop", conditions.width < WIDE
+    matrix, stream = a.num_experts * a.d_model * a.expert_d_ff, tokens * a.d_model * WIDE
+    experts = a.ffn_matrices * matrix
+    late = experts if is_narrow else (0 if is_loop else matrix)
+    if is_loop:
+        # Gathered tokens, gradients of the answers and of these, and the same added up for each token.
+        routed = stream + (3 * kept + tokens) * a.d_model * width
+    else:
+        rows = conditions.num_slots if conditions.backend == "padded" else kept
+        routed = _hidden_gradients(a, conditions, tokens=tokens, rows=rows, d_ff=a.expert_d_ff)
+    activations = sparse_activations(a, conditions, tokens=tokens, kept=kept)
+    norm = norm_activations(conditions, tokens=tokens, d_model=a.d_model, is_result_kept=keeps_its_input(a, conditions))
+    stages = [
+        Stage(
+            name="router",
+            block=block,
+            kept=norm + Activations(router=activations.router),
+            weights=a.d_model + late + (a.d_model * a.num_experts if a.has_router else 0),
+            temporary=2 * stream + max(2 * tokens * a.num_experts * WIDE, matrix * width if is_narrow else 0),
+        ),
+        Stage(
+            name="experts",
+            block=block,
+            kept=replace(activations, router=0),
+            weights=experts - late,
+            temporary=routed + (experts * width if is_narrow else 0),
+        ),
+    ]
+    if a.shared_d_ff == 0:
+        return stages
+    hidden = ffn_activations(a, conditions, tokens=tokens, d_ff=a.shared_d_ff)
+    shared = Stage(
+        name="shared experts",
         block=block,
-        kept=norm_activations(
-            conditions, tokens=tokens, d_model=a.d_model, is_result_kept=keeps_its_input(a, conditions)
-        )
-        + sparse_activations(a, conditions, tokens=tokens, kept=kept),
-        weights=a.ffn_matrices * a.d_model * (a.num_experts * a.expert_d_ff + a.shared_d_ff)
-        + (a.d_model * a.num_experts if a.has_router else 0)
-        + a.d_model,
-        temporary=max(routed, shared),
+        kept=Activations(experts=hidden.dense_ffn, weight_copies=hidden.weight_copies),
+        weights=a.ffn_matrices * a.d_model * a.shared_d_ff,
+        temporary=_hidden_gradients(a, conditions, tokens=tokens, rows=tokens, d_ff=a.shared_d_ff),
     )
+    return [*stages, shared]
 
 
 def _norm(a: Architecture, conditions: Conditions, *, tokens: int) -> Stage:
@@ -180,13 +197,17 @@ def _norm(a: Architecture, conditions: Conditions, *, tokens: int) -> Stage:
     )
 
 
-def _output(a: Architecture, conditions: Conditions, *, tokens: int) -> Stage:
-    """Gradient of the logits, once more where the matmul is of lower precision."""
-    narrow = conditions.width if conditions.width < WIDE else 0
-    return Stage(
-        name="output",
-        block=None,
-        kept=logits_activations(a, conditions, tokens=tokens),
-        weights=0 if a.is_output_tied else a.vocab_size * a.d_model,
-        temporary=tokens * a.vocab_size * (WIDE + narrow),
-    )
+def _output(a: Architecture, conditions: Conditions, *, tokens: int) -> list[Stage]:
+    """The projection, and the loss; at the most the logits while the loss is taken, and then their gradient."""
+    kept = logits_activations(a, conditions, tokens=tokens)
+    table, logits = a.vocab_size * a.d_model, tokens * a.vocab_size
+    return [
+        Stage(
+            name="output projection",
+            block=None,
+            kept=replace(kept, logits=0),
+            weights=table,
+            temporary=logits * WIDE + conditions.copies(table).weight_copies,
+        ),
+        Stage(name="loss", block=None, kept=Activations(logits=kept.logits), weights=0, temporary=logits * WIDE),
+    ]

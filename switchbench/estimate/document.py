@@ -55,6 +55,7 @@ def _model_json(estimate: Estimate) -> dict[str, Any]:
             "dispatch": e.memory.activations.dispatch,
             "held": e.memory.held,
             "temporary": e.memory.temporary,
+            "allocator": e.memory.allocator,
             "peak": e.memory.peak,
         },
         "activation_bytes_by_component": asdict(e.memory.activations),
