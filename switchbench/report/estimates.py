@@ -109,5 +109,5 @@ def _in_words(errors: EstimateErrors) -> str:
             parts.append(f"{100 * error:.1f}% of the {name} over {runs} {'run' if runs == 1 else 'runs'}")
     return (
         f"The estimates' median absolute error is {' and '.join(parts)}. A positive error is an estimate that was too "
-        "high. Times are those of whole runs, evaluations included, side by side; both are means over seeds here."
+        "high. Times are of whole runs, evaluations included, as they ran side by side; rows are means over seeds."
     )
