@@ -15,6 +15,7 @@ from switchbench.laws.law import Law
 from switchbench.laws.optima import compute_multiplier
 from switchbench.laws.parameters import Parameter
 from switchbench.laws.points import Floats, Points
+from switchbench.laws.sizes import sizes_of
 
 Measure = Literal[
     "parameter",
@@ -73,18 +74,26 @@ def parameter_quantities(law: Law) -> list[Quantity]:
 
 
 def derived_quantities(fit: LawFit) -> list[Quantity]:
-    """What people use of a fit: of every number of experts that the runs have, at their largest size."""
+    """What people use of a fit, for every number of experts that the runs have.
+
+    What experts are worth, at the size in the middle, where dense runs of the same loss are likelier to be among the
+    runs; the loss and N̄ at the largest size.
+    """
     law, rows = fit.law, fit.observations
-    largest = float(rows.n.max())
-    tokens = float(rows.d.max()) if rows.d is not None and law.uses_tokens else None
+    sizes = sizes_of(rows)
+    middle, largest = float(sizes.values[(sizes.number - 1) // 2]), float(sizes.values[-1])
+    tokens = None
+    if rows.d is not None and law.uses_tokens:
+        tokens = float(rows.d[sizes.index == sizes.number - 1].max())
     experts = np.unique(rows.experts) if law.uses_experts else np.ones(1)
     places = [Place(n=largest, e=float(e), d=tokens) for e in experts]
     sparse = [place for place in places if place.e > 1]
-    quantities = [worth_of_experts(place, measure="n_eff_over_n") for place in sparse]
-    quantities += [worth_of_experts(place, measure="dense_equivalent_params") for place in sparse]
-    quantities += [worth_of_experts(place, measure="compute_multiplier_fixed_tokens") for place in sparse]
+    in_the_middle = [replace(place, n=middle) for place in sparse]
+    quantities = [worth_of_experts(place, measure="n_eff_over_n") for place in in_the_middle]
+    quantities += [worth_of_experts(place, measure="compute_multiplier_fixed_tokens") for place in in_the_middle]
     if law.uses_tokens:
-        quantities += [optimal_multiplier(place) for place in sparse]
+        quantities += [optimal_multiplier(place) for place in in_the_middle]
+    quantities += [worth_of_experts(place, measure="dense_equivalent_params") for place in sparse]
     if law.name == "clark":
         quantities.append(
             Quantity(

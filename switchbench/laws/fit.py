@@ -17,7 +17,7 @@ from switchbench.laws.starts import find_starts
 ANNEALED_FROM = (2e-2, 5e-3)
 """Huber's delta on the way to its own value."""
 SAME_MINIMUM = 1e-6
-"""Internal parameters that differ by less are the same minimum."""
+"""Minima whose ln L̂ differ by less, in all rows, are the same: what else differs in them does not matter."""
 MOST_MINIMA = 4
 RIVAL = 10.0
 """A minimum is kept beside the best where n·ln(objective/best) is below this: it may win in a resample."""
@@ -131,12 +131,11 @@ def fit_law(
         turns_at=float("inf"),
         is_of_logarithms=loss.is_of_logarithms,
     )
-    rows = len(observations)
     found = _descend(problem, starts, tolerance=1e-6, most_steps=60)
-    found = _descend(problem, _different(found, num_rows=rows), tolerance=1e-16)
+    found = _descend(problem, _different(found, problem), tolerance=1e-16)
     for delta in _annealing(loss):
-        found = _descend(replace(problem, turns_at=delta), _different(found, num_rows=rows), tolerance=1e-13)
-    kept = _different(found, num_rows=rows)
+        found = _descend(replace(problem, turns_at=delta), _different(found, problem), tolerance=1e-13)
+    kept = _different(found, problem)
     order = [int(np.flatnonzero((found.internal == row).all(axis=1))[0]) for row in kept]
     return LawFit(
         law=form,
@@ -235,12 +234,12 @@ def _annealing(loss: Loss) -> list[float]:
     return [*steps, last]
 
 
-def _different(found: Descent, *, num_rows: int) -> Floats:
+def _different(found: Descent, problem: Problem) -> Floats:
     """The minima that differ, best first, without those that are far worse than the best."""
-    kept: list[Floats] = []
-    best = found.value.min()
+    kept: list[int] = []
+    best, curves = found.value.min(), problem.law.evaluate(found.internal, problem.points)[0]
     for i in np.argsort(found.value, kind="stable"):
-        is_rival = not kept or found.value[i] <= best * np.exp(RIVAL / num_rows)
-        if is_rival and all(np.abs(found.internal[i] - other).max() > SAME_MINIMUM for other in kept):
-            kept.append(found.internal[i])
-    return np.array(kept[:MOST_MINIMA])
+        is_rival = not kept or found.value[i] <= best * np.exp(RIVAL / len(problem.points.x))
+        if is_rival and all(np.abs(curves[i] - curves[other]).max() > SAME_MINIMUM for other in kept):
+            kept.append(int(i))
+    return found.internal[kept[:MOST_MINIMA]]

@@ -14,6 +14,10 @@ from switchbench.laws.law import LAW_NAMES, Law, LawName
 from switchbench.laws.losses import Loss
 from switchbench.laws.points import Floats, Mask, Observations
 from switchbench.laws.requirements import require_enough
+from switchbench.laws.sizes import sizes_of
+
+MOST_PARTS = 50
+"""With more sizes than this, neighboring ones are left out together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +105,8 @@ def hold_out_largest(observations: Observations, *, law: Law, loss: Loss) -> Hol
         law: The form.
         loss: What is minimized.
     """
-    is_largest = observations.n >= observations.n.max() * (1 - 1e-9)
+    sizes = sizes_of(observations)
+    is_largest = sizes.index == sizes.number - 1
     held = observations.take(is_largest)
     try:
         fit = fit_law(observations.take(~is_largest), law=law, loss=loss)
@@ -110,7 +115,7 @@ def hold_out_largest(observations: Observations, *, law: Law, loss: Loss) -> Hol
     predicted = fit.predict(n=held.n, e=held.e, d=held.d)
     errors = np.log(predicted) - held.log_loss
     return HoldOut(
-        n=float(held.n.max()),
+        n=float(sizes.values[-1]),
         rows=len(held),
         rms_ln=float(np.sqrt(np.mean(errors**2))),
         mean_ln=float(errors.mean()),
@@ -148,15 +153,24 @@ def seed_spread(observations: Observations) -> float | None:
 
 
 def candidates(observations: Observations) -> list[Law]:
-    """Give all forms that can be fitted to runs, with and without saturation of Ê where the runs can show it."""
+    """Give all forms that can be fitted to runs, with and without saturation of Ê where the runs can show it.
+
+    A form that does not depend on what the runs differ in is none, unless no other can be fitted.
+    """
+    forms = _fittable(observations)
+    varying_e = len(np.unique(observations.experts)) > 1
+    varying_d = observations.d is not None and len(np.unique(observations.d)) > 1
+    strict = [law for law in forms if law.uses_experts >= varying_e and law.uses_tokens >= varying_d]
+    return strict or forms
+
+
+def _fittable(observations: Observations) -> list[Law]:
     forms = []
     is_wide = saturates(observations.experts)
     for name in LAW_NAMES:
         for saturating in (True, False) if is_wide else (False,):
             law = form_named(name, saturating=saturating)
             if not law.uses_experts and saturating != is_wide:
-                continue
-            if not law.uses_experts and np.ptp(observations.experts) > 0:
                 continue
             try:
                 require_enough(law, observations)
@@ -204,12 +218,12 @@ def _rank(rival: Rival) -> tuple[bool, float, float]:
 
 
 def _leave_one_size_out(fit: LawFit) -> float | None:
-    sizes, index = np.unique(fit.observations.n, return_inverse=True)
-    index = index.reshape(-1)
-    if len(sizes) < 4:
+    sizes = sizes_of(fit.observations)
+    index = sizes.index
+    if sizes.number < 4:
         return None
-    if len(sizes) > 50:  # as many parts as can be told apart; each is a run of neighboring sizes
-        index = index * 50 // len(sizes)
+    if sizes.number > MOST_PARTS:
+        index = index * MOST_PARTS // sizes.number
     parts = int(index.max()) + 1
     weights = (index != np.arange(parts)[:, None]).astype(np.float64)
     found = refit(fit, weights=weights, tolerance=1e-10)

@@ -183,12 +183,15 @@ def _whole(fit: LawFit, *, doubts: list[ParameterDoubt], grouping: Grouping) -> 
     ranges = [rows.n] + ([rows.d] if fit.law.uses_tokens and rows.d is not None else [])
     if any(values.max() < NARROW * values.min() for values in ranges):
         caveats.append(Caveat.NARROW_RANGE)
-    if len(np.unique(rows.n)) < FEW_GROUPS and grouping.by == "size":
+    if grouping.number < FEW_GROUPS and grouping.by == "size":
         caveats.append(Caveat.FEW_SIZES)
     if not has_replicates(rows):
         caveats.append(Caveat.SINGLE_SEED)
-    if not fit.law.uses_tokens and rows.d is not None and rows.d.max() > 1.01 * rows.d.min():
-        caveats.append(Caveat.VARYING_TOKENS)
+    ignored = [
+        values for values, is_used in ((rows.d, fit.law.uses_tokens), (rows.e, fit.law.uses_experts)) if not is_used
+    ]
+    if any(values is not None and values.max() > 1.01 * values.min() for values in ignored):
+        caveats.append(Caveat.VARYING_SETTINGS)
     if len(fit.minima) > 1:
         caveats.append(Caveat.BIMODAL)
     if not fit.has_converged:

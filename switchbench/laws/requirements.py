@@ -5,6 +5,7 @@ import numpy as np
 from switchbench.errors import UnfittableError
 from switchbench.laws.law import Law
 from switchbench.laws.points import Observations
+from switchbench.laws.sizes import sizes_of
 
 JOINT_FROM_ROWS = 50
 """Eleven parameters need as many runs as this."""
@@ -28,12 +29,13 @@ def require_enough(law: Law, observations: Observations) -> None:
             f"all {rows} losses are equal ({observations.loss[0]:g}): no law can be told apart from a constant. "
             "Check which column the loss is read from."
         )
-    sizes = len(np.unique(observations.n))
+    sizes = sizes_of(observations).number
     least_sizes = 2 if name in ("power", "clark") else 3
     if sizes < least_sizes:
+        extent = f"N from {observations.n.min():.3g} to {observations.n.max():.3g}"
         raise UnfittableError(
-            f"{name} needs at least {least_sizes} different sizes N; the rows have {sizes}. Add runs of other sizes"
-            f"{', or fit power' if sizes == 2 else ''}."
+            f"{name} needs at least {least_sizes} different sizes N; the rows have {sizes} ({extent}; a sparse model "
+            f"is of its dense twin's size). Add runs of other sizes{', or fit power' if sizes == 2 else ''}."
         )
     if law.uses_experts and len(np.unique(observations.experts)) < 2:
         raise UnfittableError(

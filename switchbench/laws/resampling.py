@@ -9,6 +9,7 @@ from scipy.special import fdtrc
 
 from switchbench.laws.fit import LawFit, refit
 from switchbench.laws.points import Floats, Indices, Observations
+from switchbench.laws.sizes import sizes_of
 
 FEW_GROUPS = 10
 """Below so many groups, drawing whole groups leaves out too much of the data; their residuals change sign instead."""
@@ -72,18 +73,18 @@ def group_rows(observations: Observations, *, by: GroupBy | None = None) -> Grou
         return Grouping(by="row", index=np.arange(rows), reason="as asked for")
     if by == "seed" and observations.seed is not None:
         return Grouping(by="seed", index=_index(observations.seed), reason="as asked for")
-    sizes = _index(observations.n)
-    number = int(sizes.max()) + 1
+    sizes = sizes_of(observations)
+    number = sizes.number
     seeds = _index(observations.seed) if observations.seed is not None and _seeds_matter(observations) else None
     if by == "size":
-        return Grouping(by="size", index=sizes, reason="as asked for", seed_index=seeds)
+        return Grouping(by="size", index=sizes.index, reason="as asked for", seed_index=seeds)
     if rows < ROWS_PER_SIZE * number:
         reason = f"{rows} rows have {number} sizes: hardly any share one"
         return Grouping(by="row", index=np.arange(rows), reason=reason, seed_index=seeds)
     reason = f"{rows} rows share {number} sizes, and with it what the law gets wrong about a size"
     if seeds is not None:
         reason += "; runs that share a seed are alike, too"
-    return Grouping(by="size", index=sizes, reason=reason, seed_index=seeds)
+    return Grouping(by="size", index=sizes.index, reason=reason, seed_index=seeds)
 
 
 def resample(

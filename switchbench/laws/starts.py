@@ -87,12 +87,13 @@ def _routed_data(points: Points, log_loss: Floats, *, saturating: bool) -> Float
 
 
 def _joint_moe(points: Points, log_loss: Floats, *, saturating: bool) -> Floats:
-    """The starts of ``routed-data``, with and without experts that need data of their own."""
+    """The starts of ``routed-data``, what experts gain shared out between the two terms, exponents bent either way."""
     starts = []
     for floor, a, log_alpha, g, b, log_beta, *shape in _routed_data(points, log_loss, saturating=saturating)[:3]:
         alpha, beta = np.exp(log_alpha), np.exp(log_beta)
-        for omega, gamma, zeta in ((0.0, 0.0, 0.0), (0.1, 0.01, -0.02), (0.1, 0.01, 0.0)):
-            starts.append([a, -alpha * g - omega, -alpha, gamma, b, omega, -beta, zeta, floor, *shape])
+        for share, gamma, zeta in itertools.product((0.0, 0.5, 1.0), (-0.01, 0.01), (-0.02, 0.02)):
+            by_gain = -alpha * g * (1 - share), -alpha * g * share * np.exp(a - b)
+            starts.append([a, by_gain[0], -alpha, gamma, b, by_gain[1], -beta, zeta, floor, *shape])
     return np.array(starts)
 
 

@@ -193,7 +193,7 @@ def test_caveats_of_a_good_fit_and_of_poor_ones():
 def test_runs_of_different_lengths_under_a_law_that_ignores_them():
     columns = grid(np.geomspace(1e6, 1e9, 8), tokens=[1e9, 2e9])
     rows = observed("chinchilla", TYPICAL["chinchilla"], columns)
-    assert "VARYING_TOKENS" in codes(rows, "power")["whole"]
+    assert "VARYING_SETTINGS" in codes(rows, "power")["whole"]
 
 
 def test_a_floor_of_zero_is_at_its_bound():

@@ -115,7 +115,7 @@ def test_the_jackknife_leaves_out_a_group_at_a_time():
         (3, "mse-log", "jackknife_t"),
         (6, "mse-log", "cluster_t"),
         (6, "huber", "jackknife_t"),
-        (45, "lad", "percentile"),
+        (120, "lad", "percentile"),
     ],
 )
 def test_which_interval_serves(sizes: int, loss: str, expected: str):

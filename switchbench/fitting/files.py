@@ -1,0 +1,70 @@
+"""Reading a table of runs: a Parquet or CSV file, a folder of Parquet files, or a sweep's results."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from switchbench.errors import TableError
+
+PARQUET = (".parquet", ".pq")
+CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a table.
+
+    A sweep's folder stands for the rows of its runs. The files of a folder need not have the same columns: what a file
+    lacks is null.
+
+    Args:
+        path: A file ``.parquet``, ``.csv`` or ``.tsv`` (or either with ``.gz``), or a folder.
+
+    Raises:
+        TableError: there is none, or it cannot be read; says why.
+    """
+    if path.is_dir():
+        return _read_folder(path / "runs" if (path / "runs").is_dir() else path)
+    if not path.exists():
+        raise TableError(f"{path} does not exist; name a Parquet or CSV file, or a folder with a sweep's results")
+    name = path.name.lower()
+    if name.endswith(PARQUET):
+        return _read_parquet(path)
+    if name.endswith(CSV):
+        return _read_csv(path, delimiter="\t" if ".tsv" in name else ",")
+    raise TableError(f"{path} is of no kind that can be read; it ends in one of {', '.join((*PARQUET, *CSV))}")
+
+
+def _read_folder(folder: Path) -> pa.Table:
+    files = sorted(file for file in folder.iterdir() if file.suffix in PARQUET and not file.name.startswith("."))
+    if not files:
+        sweeps = sorted(each.name for each in folder.iterdir() if (each / "runs").is_dir())
+        hint = f"; it holds the sweeps {', '.join(sweeps)}: name {folder / sweeps[0]}, say" if sweeps else ""
+        raise TableError(f"{folder} has no Parquet files{hint}")
+    tables = [_read_parquet(file) for file in files]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise TableError(f"the files of {folder} do not fit together: {_first_line(error)}") from error
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        with pa.parquet.ParquetFile(path) as file:
+            return file.read()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise TableError(f"{path} is no readable Parquet file: {_first_line(error)}") from error
+
+
+def _read_csv(path: Path, *, delimiter: str) -> pa.Table:
+    if path.stat().st_size == 0:
+        raise TableError(f"{path} is empty")
+    try:
+        return pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise TableError(f"{path} is no readable CSV file: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

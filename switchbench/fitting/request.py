@@ -1,0 +1,119 @@
+"""A request for a fit: what to read, which rows, which law; and the answer to it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from switchbench.caveats import Caveat, in_order
+from switchbench.errors import UsageError
+from switchbench.fitting.columns import Column, Role, find_columns
+from switchbench.fitting.files import read_table
+from switchbench.fitting.rows import UsedRows, use_rows
+from switchbench.laws import FitStudy, LawName, Loss, Place, study_law
+from switchbench.laws.losses import DEFAULT_LOSS
+from switchbench.laws.resampling import GroupBy
+
+GROUP_WORDS: dict[str, GroupBy] = {"size": "size", "seed": "seed", "none": "row"}
+"""What ``--group-by`` takes besides a column's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRequest:
+    """What is to be fitted to what."""
+
+    path: Path
+    """The table."""
+    law: LawName | None = None
+    """The form; None: the one that predicts the largest size best."""
+    columns: Mapping[Role, str] | None = None
+    """Where N, E, D, the loss and the seed come from, where the usual names do not say."""
+    where: str | None = None
+    """A filter over the table's columns."""
+    group_by: str | None = None
+    """``size``, ``seed``, ``none``, or a column; None: as the data have it."""
+    loss: Loss = DEFAULT_LOSS
+    """What is minimized."""
+    resamples: int | None = None
+    """Resamples of the bootstrap, 0 for none; None: 1000, or fewer where rows are very many."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+    places: tuple[Place, ...] = ()
+    """Where to predict the loss besides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFit:
+    """A law fitted to a table, with everything that is to be said of it."""
+
+    request: FitRequest
+    """What was asked for."""
+    columns: Mapping[Role, Column]
+    """Where N, E, D, the loss and the seed come from."""
+    rows: UsedRows
+    """The rows that were used, and those that were not."""
+    study: FitStudy
+    """The fit."""
+    caveats: tuple[str, ...]
+    """Codes of the reasons to distrust it."""
+
+
+def fit_table(request: FitRequest, *, on_progress: Callable[[float], None] | None = None) -> TableFit:
+    """Read a table, choose its rows, and fit a law to them.
+
+    Args:
+        request: What to do.
+        on_progress: Takes the share of the bootstrap that is done.
+
+    Raises:
+        UsageError: the request is wrong, or the table cannot be read.
+        UnfittableError: the rows do not determine the law.
+    """
+    table = read_table(request.path)
+    columns = find_columns(table.column_names, request.columns or {})
+    by_column = None if request.group_by in (None, *GROUP_WORDS) else request.group_by
+    if request.group_by == "seed" and "seed" not in columns:
+        raise UsageError("--group-by seed: the table has no column seed; name it with --columns seed=COLUMN")
+    rows = use_rows(table, columns, where=request.where, group_by=by_column)
+    study = study_law(
+        rows.observations,
+        law=request.law,
+        loss=request.loss,
+        group_by=GROUP_WORDS.get(request.group_by) if request.group_by else None,
+        resamples=request.resamples,
+        seed=request.seed,
+        places=request.places,
+        on_progress=on_progress,
+    )
+    lost = any(not each.is_filtered for each in rows.left_out)
+    return TableFit(
+        request=request,
+        columns=columns,
+        rows=rows,
+        study=study,
+        caveats=in_order([*study.caveats, *([Caveat.ROWS_LEFT_OUT] if lost else [])]),
+    )
+
+
+def parse_places(texts: Sequence[str]) -> tuple[Place, ...]:
+    """Read places such as ``n=1e9,e=64,d=2e10``.
+
+    Raises:
+        UsageError: one is not of this kind.
+    """
+    return tuple(_parse_place(text) for text in texts)
+
+
+def _parse_place(text: str) -> Place:
+    numbers: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = (piece.strip() for piece in part.partition("="))
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if name.lower() not in ("n", "e", "d") or not 0 < number < float("inf"):
+            raise UsageError(f"--predict {text!r}: {part!r} is not of the form n=1e9, e=64 or d=2e10")
+        numbers[name.lower()] = number
+    if "n" not in numbers:
+        raise UsageError(f"--predict {text!r} does not say n, the parameters that one token meets, such as n=1e9")
+    return Place(n=numbers["n"], e=numbers.get("e", 1.0), d=numbers.get("d"))
