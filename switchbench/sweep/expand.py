@@ -78,7 +78,8 @@ def _distinct_cells(outline: Outline, *, findings: Findings) -> Iterator[Values]
     if ordered is None:
         return
     never = {id(axis): axis for axis in outline.axes if axis.when}
-    seen: set[tuple[int, ...]] = set()
+    values_of = {id(node): repr(plain(node)) for axis in outline.axes for row in axis.rows for node in row.values()}
+    seen: set[tuple[tuple[str, str], ...]] = set()
     for rows in itertools.product(*(axis.rows for axis in outline.axes)):
         row_of = dict(zip(map(id, outline.axes), rows, strict=True))
         values = dict(outline.base)
@@ -93,7 +94,7 @@ def _distinct_cells(outline: Outline, *, findings: Findings) -> Iterator[Values]
             for path, node in row.items()
             if values.get(path) is node and kind in FIELDS[path].kinds
         }
-        key = tuple(map(id, swept.values()))
+        key = tuple((path, values_of[id(node)]) for path, node in swept.items())
         if key not in seen:
             seen.add(key)
             yield swept
@@ -112,7 +113,8 @@ def _conditions_first(axes: list[Axis], *, findings: Findings) -> list[Axis] | N
         ready = [index for index, paths in waiting.items() if undecided.isdisjoint(paths)]
         if not ready:
             shown = " and ".join(axes[index].name for index in waiting)
-            findings.add(axes[min(waiting)].place, f"the conditions of {shown} depend on each other")
+            what = "depend on each other" if len(waiting) > 1 else "depend on whether it is there"
+            findings.add(axes[min(waiting)].place, f"the conditions of {shown} {what}")
             return None
         ordered += [axes[index] for index in ready]
         waiting = {index: paths for index, paths in waiting.items() if index not in ready}
@@ -121,9 +123,8 @@ def _conditions_first(axes: list[Axis], *, findings: Findings) -> list[Axis] | N
 
 def _looks_at(axis: Axis) -> set[str]:
     """The fields that decide whether the conditions of an axis are met."""
-    if not axis.when:
-        return set()
-    return {KIND}.union(*(dependencies(path, given=()) for path in axis.when))
+    paths: set[str] = set().union(*(dependencies(path, given=()) for path in axis.when))
+    return paths if kinds_of(axis.when) == frozenset(KINDS) else {KIND, *paths}
 
 
 def _meets(axis: Axis, values: Values) -> bool:

@@ -50,6 +50,23 @@ def test_sparse_only_fields_of_a_zip_do_not_multiply_dense_cells(load):
     assert [cell.role for cell in load(text).cells] == ["dense", "sparse", "sparse"]
 
 
+def test_rows_of_a_zip_that_are_equal_for_a_dense_cell_are_one(load):
+    rows = [("dense", 4), ("dense", 8), ("sparse", 8)]
+    text = ", ".join(f"{{model.ffn.kind: {kind}, model.ffn.num_experts: {experts}}}" for kind, experts in rows)
+    assert [cell.role for cell in load(HEAD + f"sweep: {{zip: [{text}]}}\n").cells] == ["dense", "sparse"]
+
+
+def test_the_kind_itself_may_be_on_a_conditional_axis(load):
+    text = HEAD + (
+        "sweep: {grid: {model.ffn.kind: {values: [sparse, dense], when: {model.size: xs}}, model.size: [xs, xxs]}}\n"
+    )
+    assert [(c.role, c.spec.model.size) for c in load(text).cells] == [
+        ("sparse", "xs"),
+        ("dense", "xxs"),
+        ("dense", "xs"),
+    ]
+
+
 CONDITIONAL = HEAD + (
     "base: {train: {weight_decay: 0.2}}\nsweep:\n  grid:\n"
     "    train.weight_decay: {values: [0.0, 0.1], when: {model.ffn.kind: sparse, model.ffn.num_experts: [8, 16]}}\n"
@@ -100,6 +117,10 @@ def test_a_condition_may_speak_of_a_conditional_axis(load):
 
 GRID = "sweep: {grid: {model.ffn.num_experts: [4]"
 PROBLEMS = [
+    (
+        HEAD + "sweep: {grid: {§model.ffn.kind: {values: [dense, sparse], when: {model.ffn.num_experts: 8}}}}\n",
+        ["the conditions of model.ffn.kind depend on whether it is there"],
+    ),
     (SPARSE + "sweep: {zip: §3}\n", ["sweep.zip: it must be a list of values, such as [{model.size: xs"]),
     (
         SPARSE + "sweep: {zip: [§3, §{}, §[1]]}\n",
