@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from switchbench.cost import count_memory
 from switchbench.data.cache import default_cache_root, find_prepared
-from switchbench.launch.calibration import DOING, calibrate
-from switchbench.launch.events import Listener, Preparing
+from switchbench.launch.calibration import DOING, calibrate, describe_shape
+from switchbench.launch.events import Listener, Preparing, Warned
 from switchbench.launch.forkserver import warm_server
 from switchbench.launch.locks import on_this_machine
 from switchbench.launch.messages import Machine, StepTimes
@@ -23,6 +26,7 @@ from switchbench.launch.rounds import STEPS_PER_CONFIGURATION
 from switchbench.launch.slots import Setup, Slot, claimed_cores, resolve_workers, share_out
 from switchbench.launch.step_times import read_step_times, shape_of
 from switchbench.spec import RunSpec
+from switchbench.units import size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,10 +213,11 @@ def measured_estimates(
     """
     known = known_estimates(plan, setup=setup, is_timed=is_timed, cache_root=cache_root)
     missing = _missing(known) if is_timed else []
+    tried = [shape for shape in missing if _fits(shape, slots=slots, machine=machine, on_event=on_event)]
     times = dict(known.times)
-    if missing:
+    if tried:
         times |= calibrate(
-            missing,
+            tried,
             setup=setup,
             device=machine.device,
             slots=slots,
@@ -251,6 +256,16 @@ def _missing(estimates: Estimates) -> list[RunSpec]:
     plan = estimates.plan
     needed = _shapes([*(cell.spec for cell in plan.to_run), *_untimed(plan)])
     return [shape for shape_id, shape in needed.items() if shape_id not in estimates.times]
+
+
+def _fits(shape: RunSpec, *, slots: Sequence[Slot], machine: Machine, on_event: Listener) -> bool:
+    """Say whether trials of a shape fit into the free memory; a plan is not worth that the system kills for memory."""
+    needed, free = len(slots) * count_memory(shape).peak, psutil.virtual_memory().available
+    if machine.device == "cpu" and needed > free:
+        text = f"{size(needed)} for {len(slots)} side by side, and {size(free)} are free"
+        on_event(Warned(text=f"no estimate of the time for {describe_shape(shape)}: trials would need {text}"))
+        return False
+    return True
 
 
 def _shapes(specs: Iterable[RunSpec]) -> dict[str, RunSpec]:

@@ -61,6 +61,7 @@ class Tally:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started = clock()
+        self._estimated_s: float | None = None
         self._left: dict[str, float] = {}
         """FLOPs of the runs that have not ended."""
         self._computed = 0.0
@@ -86,6 +87,7 @@ class Tally:
             case SweepStarted():
                 self.preparing = None
                 self._started = self._clock()
+                self._estimated_s = event.estimated_s
                 self._left = {cell.spec.run_id: cell.cost.trained_flops.useful for cell in event.cells}
                 self.total = len(event.cells)
             case RunStarted():
@@ -117,9 +119,14 @@ class Tally:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate of the time to the end of the last run, from the FLOPs so far; None: too early to tell."""
+        """Time to the end of the last run, from the FLOPs so far, and before there are any from the estimate.
+
+        None: too early to tell, and nothing was estimated.
+        """
         left, computed = self._work()
-        return _seconds_left(self._clock() - self._started, done=computed, left=left)
+        seconds = self._clock() - self._started
+        seen = _seconds_left(seconds, done=computed, left=left)
+        return max(self._estimated_s - seconds, 0.0) if seen is None and self._estimated_s is not None else seen
 
     def _work(self) -> tuple[float, float]:
         """FLOPs that are left, and FLOPs that are computed."""

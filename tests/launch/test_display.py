@@ -1,3 +1,4 @@
+import dataclasses
 import io
 from collections.abc import Callable
 
@@ -65,6 +66,20 @@ def test_the_time_left_follows_the_flops(plan_of: PlanOf, clock: Clock) -> None:
     assert tally.fraction == pytest.approx(done / total)
     assert tally.running[cells[0].spec.run_id].tokens_per_second == pytest.approx(50.0)
     assert tally.running[cells[0].spec.run_id].seconds_left == pytest.approx(10.0)
+
+
+def test_before_anything_is_computed_the_time_left_is_what_was_estimated(plan_of: PlanOf, clock: Clock) -> None:
+    cells = plan_of(seeds=[0]).cells
+    tally = Tally(clock)
+    tally.take(dataclasses.replace(started(cells), estimated_s=60.0))
+    clock.now += 20.0
+    assert tally.seconds_left == 40.0
+    clock.now += 50.0
+    assert tally.seconds_left == 0.0
+    tally.take(RunStarted(cell=cells[0]))
+    tally.take(progressed(cells[0], share=0.5))
+    assert tally.seconds_left is not None
+    assert tally.seconds_left > 70.0  # half of one run of three took 70 s
 
 
 def test_a_failed_run_counts_for_what_it_computed(plan_of: PlanOf, clock: Clock) -> None:

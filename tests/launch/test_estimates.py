@@ -2,6 +2,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,6 +121,24 @@ def test_a_trial_that_dies_leaves_its_time_unknown_and_the_others_known(
     assert estimates.run_seconds is None
     (warning,) = [event.text for event in heard if isinstance(event, Warned)]
     assert warning.startswith("no estimate of the time for 4 experts of size d16-L2, 512 tokens a step: killed by SIG")
+
+
+def test_what_does_not_fit_into_the_free_memory_is_not_tried(
+    plan_of: PlanOf, tmp_path: Path, heard: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(seeds=[0])
+    least, *_, most = sorted({2 * cell.memory_bytes for cell in plan.cells})
+    assert least < most
+    memory = psutil.virtual_memory()._replace(available=least)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    estimates = estimate_plan(
+        plan, setup=Setup(workers=2), on_event=heard.append, cache_root=tmp_path, functions=FUNCTIONS
+    )
+    for cell in plan.cells:
+        assert (estimates.seconds(cell) is not None) == (2 * cell.memory_bytes <= least)
+    warnings = [event.text for event in heard if isinstance(event, Warned)]
+    assert warnings
+    assert all("side by side, and" in text for text in warnings)
 
 
 def test_without_step_times_the_time_is_unknown(plan_of: PlanOf, tmp_path: Path, heard: list[Event]) -> None:
