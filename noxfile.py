@@ -88,6 +88,13 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session
+def slow(session: nox.Session) -> None:
+    """How often intervals hold the truth, simulated; prints a line per design. Takes some minutes."""
+    session.install("-e", ".", *groups("test"))
+    session.run("pytest", "-m", "slow", "-s", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The README's commands and code, run as they stand there."""
     session.install("-e", ".", *groups("test"))

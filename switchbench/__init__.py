@@ -11,6 +11,8 @@ The public Python API; each name is imported when it is first used, so that ``im
     A sweep file, read, checked and expanded into fully resolved runs, generated dense twins included.
 ``cost_of(spec)``
     Parameters and FLOPs of a run, by arithmetic alone.
+``fit_law(observations, *, law)``
+    A law of loss fitted to runs given as arrays (``switchbench.laws.Observations``).
 ``build_model(spec)``
     The PyTorch model of a run.
 """
@@ -24,11 +26,12 @@ _HOMES = {
     "build_model": "switchbench.model.transformer",
     "cost_of": "switchbench.cost",
     "expand_sweep": "switchbench.launch.plan",
+    "fit_law": "switchbench.laws.fit",
     "load_runs": "switchbench.store.frames",
     "load_steps": "switchbench.store.frames",
 }
 
-__all__ = ["__version__", "build_model", "cost_of", "expand_sweep", "load_runs", "load_steps"]
+__all__ = ["__version__", "build_model", "cost_of", "expand_sweep", "fit_law", "load_runs", "load_steps"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Which columns of a table hold N, E, D, the loss and the seed."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -56,7 +57,7 @@ def parse_columns(text: str) -> dict[Role, str]:
         UsageError: it is not of this kind.
     """
     given: dict[Role, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in filter(None, map(str.strip, re.split(r",(?![^()]*\))", text))):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         role = next((role for role in ROLES if role == name.lower()), None)
         if role is None or not equals or not value:

@@ -20,6 +20,7 @@ ONE_KIND = {
     "data_fingerprint": "losses on different text cannot be compared; keep one",
 }
 """Columns in which all rows must agree, and what to do where they do not."""
+NOT_ABOVE = "is not above 0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,12 @@ def use_rows(
         for role, column in values.items():
             number, problem = _positive(column[i])
             if problem is not None:
-                reasons[f"{columns[role].text} {problem}", False] += 1
+                hint = (
+                    f"; dense is 1: --columns e=max({columns[role].text}, 1)"
+                    if problem == NOT_ABOVE and role == "e"
+                    else ""
+                )
+                reasons[f"{columns[role].text} {problem}{hint}", False] += 1
                 break
             numbers[role][i] = number
         if problem is None:
@@ -173,7 +179,7 @@ def _positive(value: Any) -> tuple[float, str | None]:
         return number, "is not a number (NaN)"
     if math.isinf(number):
         return number, "is infinite"
-    return number, None if number > 0 else "is not above 0"
+    return number, None if number > 0 else NOT_ABOVE
 
 
 def _codes(values: list[Any]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -90,7 +90,8 @@ def intervals(
         column = None if drawn is None else drawn[:, i][np.isfinite(drawn[:, i])]
         percentiles, spread = _percentiles(column, quantity)
         value = quantity.natural(values[i])
-        if method == "percentile" or not np.isfinite(errors[i]):
+        # An error of 0 is that of a parameter held at its bound, and no certainty.
+        if method == "percentile" or not (np.isfinite(errors[i]) and errors[i] > 0):
             ci95, error = (percentiles, spread) if method == "percentile" else (None, None)
         else:
             half = stdtrit(freedom[i], 0.975) * errors[i]

@@ -261,6 +261,16 @@ def test_arithmetic_in_columns(tmp_path: Path):
     assert answer["parameters"]["A"]["value"] == pytest.approx(plain["parameters"]["A"]["value"], rel=1e-6)
 
 
+def test_dense_rows_without_experts(tmp_path: Path):
+    """Others write 0 for dense: the reason says what to do, and that does it."""
+    rows = [row | {"num_experts": 0 if row["num_experts"] == 1 else row["num_experts"]} for row in made_up_rows()]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    (left_out,) = fitted(path, law="routed")["rows"]["left_out"]
+    assert left_out["count"] == 12
+    advice = left_out["reason"].split("--columns ")[1]
+    assert fitted(path, law="routed", columns=parse_columns(f"{advice},loss=nll"))["n_rows"] == 36
+
+
 def test_filters_and_nulls(tmp_path: Path):
     rows = [row | {"capacity": None if row["num_experts"] == 1 else 1.5} for row in made_up_rows()]
     table = pa.Table.from_pylist(rows)
