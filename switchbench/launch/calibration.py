@@ -14,8 +14,9 @@ from switchbench.launch.events import Listener, Preparing, Warned
 from switchbench.launch.forkserver import describe_death, end_processes, start_process
 from switchbench.launch.messages import StepTimes
 from switchbench.launch.slots import Setup, Slot
-from switchbench.launch.step_times import keep_step_times
+from switchbench.launch.step_times import BUSY_SHARE, keep_step_times
 from switchbench.spec import RunSpec
+from switchbench.units import percent
 
 TICK_S = 0.5
 """Longest time without an event."""
@@ -81,6 +82,14 @@ def calibrate(
             measured[shape.config_id] = times
             keep_step_times(shape, times, setup=setup, cache_root=cache_root)
     on_event(Preparing(what=DOING, fraction=1.0))
+    shares = [times.cpu_share for times in measured.values() if times.cpu_share is not None]
+    if shares and min(shares) < BUSY_SHARE:
+        on_event(
+            Warned(
+                text="the machine was busy while step times were measured: a trial got as little as "
+                f"{percent(min(shares))} of its cores. The estimate holds while it is as busy, and for an hour"
+            )
+        )
     return measured
 
 

@@ -78,12 +78,22 @@ def run_with_results_gone(connection: Connection, spec: RunSpec, execution: Exec
 
 
 def try_shape(
-    connection: Connection, shape: RunSpec, execution: ExecutionSpec, *, started_s: float, workers: int
+    connection: Connection,
+    shape: RunSpec,
+    execution: ExecutionSpec,
+    *,
+    started_s: float,
+    workers: int,
+    cpu_share: float = 1.0,
 ) -> None:
     connection.send(("ready", None))
     assert connection.recv() == "measure"
-    connection.send(("times", make_step_times(workers=workers)))
+    connection.send(("times", make_step_times(workers=workers, cpu_share=cpu_share)))
     connection.poll(60)
+
+
+def try_shape_on_a_busy_machine(connection: Connection, shape: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    try_shape(connection, shape, execution, cpu_share=0.25, **rest)
 
 
 def try_small_shapes_only(connection: Connection, shape: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:

@@ -110,6 +110,15 @@ def test_what_is_unknown_is_measured_once(plan_of: PlanOf, tmp_path: Path, heard
     assert not heard
 
 
+def test_a_busy_machine_is_told_of(plan_of: PlanOf, tmp_path: Path, heard: list[Event]) -> None:
+    functions = dataclasses.replace(FUNCTIONS, calibrate="tests.launch.stand_ins:try_shape_on_a_busy_machine")
+    plan = plan_of(seeds=[0])
+    estimate_plan(plan, setup=Setup(), on_event=heard.append, cache_root=tmp_path, functions=functions)
+    (warning,) = [event.text for event in heard if isinstance(event, Warned)]
+    assert warning.startswith("the machine was busy")
+    assert "25.0% of its cores" in warning
+
+
 def test_a_trial_that_dies_leaves_its_time_unknown_and_the_others_known(
     plan_of: PlanOf, tmp_path: Path, heard: list[Event]
 ) -> None:
@@ -172,11 +181,9 @@ def test_every_run_keeps_what_was_expected_of_it(plan_of: PlanOf, run_it: RunIt,
 def test_real_trials_tell_real_times(plan_of: PlanOf, tmp_path: Path, heard: list[Event]) -> None:
     plan = plan_of(seeds=[0])
     estimates = estimate_plan(plan, setup=Setup(), on_event=heard.append, cache_root=tmp_path)
-    assert not [event for event in heard if isinstance(event, Warned)]
     assert estimates.is_complete
     assert len(estimates.times) == 3
     for times in estimates.times.values():
         assert (times.device, times.workers) == ("cpu", estimates.workers)
         assert times.cpu_share is not None
-        # A step computes three times what its evaluation does, so it takes longer.
-        assert times.step_time_s > times.eval_time_per_token_s * 512
+    assert len({times.step_time_s for times in estimates.times.values()}) == 3
