@@ -142,6 +142,21 @@ def test_a_twin_of_equal_total_weights_is_within_3_percent_and_in_proportion(spe
     assert 0.75 < model.num_heads * model.d_head / model.d_model < 1.34
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    vocab_size=st.sampled_from([16, 256, 1000, 32_000, 250_000]),
+    wanted=st.floats(4, 12).map(lambda digits: int(10**digits)),
+    tied=st.booleans(),
+    activation=st.sampled_from(["gelu", "geglu"]),
+)
+def test_there_is_a_shape_for_every_total_that_is_not_mostly_embedding(vocab_size, wanted, tied, activation):
+    assume(wanted > 50 * vocab_size)
+    model = ModelSpec.model_validate({"tied_output": tied, "ffn": {"kind": "dense", "activation": activation}})
+    found = shape_of_total(model, total=wanted, vocab_size=vocab_size)
+    assert found is not None
+    assert abs(count_parameters(found, vocab_size=vocab_size).total - wanted) <= 0.03 * wanted
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "swiglu"])
 def test_the_totals_of_the_ladder_give_its_rungs(tied, activation):
