@@ -117,8 +117,11 @@ def _claims(shown: dict[ScalingGroup, list[Scaling]]) -> list[str]:
     claims = []
     for group, subject in _SUBJECTS.items():
         fitted = [each for each in shown[group] if each.exponent is not None]
+        memory = _memory_in_words(shown[group]) if group == "sparse_by_experts" else None
+        if memory is not None:
+            fitted = [each for each in fitted if each.cost != "peak_memory_bytes"]
         if fitted:
-            claims.append(f"{subject} {_outcomes(fitted)}.{_added_memory(shown[group])}")
+            claims.append(" ".join([f"{subject} {_outcomes(fitted)}.", *([memory] if memory else [])]))
     return claims
 
 
@@ -150,18 +153,21 @@ def _outcome(scaling: Scaling) -> str:
     return "{} {} sub-linearly"
 
 
-def _added_memory(scaling: Sequence[Scaling]) -> str:
-    """What one more parameter costs in memory: an exponent below 1 may come from what was there to begin with alone."""
-    peak, state = (next(each for each in scaling if each.cost == cost) for cost in _MEMORY)
-    if peak.group != "sparse_by_experts" or peak.per_added_param is None or state.per_added_param is None:
-        return ""
-    text = (
-        f" Each further parameter took {units.significant(peak.per_added_param)} bytes at the peak; its weight, its "
-        f"gradient and the optimizer's two numbers are {state.per_added_param:.0f}."
+def _memory_in_words(scaling: Sequence[Scaling]) -> str | None:
+    """What experts cost in memory, where its exponent is below 1 for what was there to begin with; None elsewhere.
+
+    Constant memory beside some that grows in proportion gives any exponent between 0 and 1; what a further parameter
+    adds tells that from memory that really grows ever more slowly.
+    """
+    peak, state = (next((each for each in scaling if each.cost == cost), None) for cost in _MEMORY)
+    if peak is None or state is None or peak.exponent is None or peak.exponent >= 1:
+        return None
+    added, needed = peak.per_added_param, state.per_added_param
+    if added is None or needed is None or added < needed / 2:
+        return None
+    return (
+        f"Nor does peak memory grow sub-linearly, although its exponent is {_decimal(peak.exponent)}: each further "
+        f"parameter took {units.significant(added)} bytes at the peak, where its weight, its gradient and the "
+        f"optimizer's two numbers are {needed:.0f}. The exponent is below 1 for what does not grow with experts, such "
+        "as activations."
     )
-    if peak.exponent is not None and peak.exponent < 1 and peak.per_added_param > state.per_added_param / 2:
-        text += (
-            " What keeps peak memory's exponent below 1 is what does not grow with experts, such as activations; with "
-            "more experts yet it rises to 1."
-        )
-    return text
