@@ -15,7 +15,7 @@ def report(
     sweep: Annotated[str | None, typer.Option(metavar="NAME", help="Only this sweep.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
 ) -> None:
-    """Draw the tables: dense against sparse head to head, what each costs, and what capacity buys."""
+    """Draw the tables: dense against sparse head to head, what each costs, what capacity buys, how cost grows."""
     from switchbench.report import build_report, render_report, report_json
 
     built = build_report(results, sweep=sweep)
