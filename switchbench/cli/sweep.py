@@ -58,7 +58,9 @@ def sweep(
     no_calibrate: Annotated[
         bool, typer.Option("--no-calibrate", help="Measure no step times beforehand; the time is not estimated.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; start nothing, write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with what it costs; start no run.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
 ) -> None:
     """Train what a sweep file asks for and what is still missing, then time every configuration alone.
