@@ -32,12 +32,12 @@ from switchbench.spec.ffn import Router
 
 MOMENTS = 2
 """Numbers that AdamW keeps per weight."""
-ALLOCATOR_LOSS = 0.4
-"""Bytes that a CPU's allocator loses per byte of a step.
+ALLOCATOR_LOSS: dict[Precision, float] = {"float32": 0.4, "bfloat16": 0.7}
+"""Bytes that a CPU's allocator loses per byte of a step; the one figure here that is measured.
 
 Asked for aligned memory, glibc looks for a place that is larger by the alignment: a tensor does not fit where one of
-its own size has been. Measured with glibc 2.36, sizes xxs to m, dense and sparse: 0.2 to 0.5. Where alignment needs no
-more room: 0.1.
+its own size has been. With glibc 2.36 it lost 0.2 to 0.5 in float32, over sizes xxs to m, dense and sparse, and 0.6 to
+0.8 in bfloat16, where tensors of two widths alternate. Where alignment needs no more room: 0.1 to 0.2.
 """
 
 
@@ -111,7 +111,7 @@ def memory_of(
     }
     kept = [min(count * a.top_k, limit) for count, limit in zip(tokens, slots, strict=True)]
     stages = stages_of(a, conditions, batch=batch, kept=kept, sparse_layers=frozenset(blocks))
-    return _memory(a, stages, batch=batch, device=device, recompute=recompute)
+    return _memory(a, stages, batch=batch, conditions=conditions, recompute=recompute)
 
 
 def count_memory(
@@ -154,7 +154,7 @@ def count_memory(
         most = slots if ffn.router == "expert_choice" else min(slots, tokens * ffn.top_k)
         kept = [most] * len(layers) if kept is None else kept
     stages = stages_of(a, conditions, batch=batch, kept=kept or (), sparse_layers=frozenset(layers))
-    return _memory(a, stages, batch=batch, device=device, is_added_up=tokens < spec.train.batch_tokens)
+    return _memory(a, stages, batch=batch, conditions=conditions, is_added_up=tokens < spec.train.batch_tokens)
 
 
 def _memory(
@@ -162,7 +162,7 @@ def _memory(
     stages: list[Stage],
     *,
     batch: Batch,
-    device: DeviceKind,
+    conditions: Conditions,
     recompute: bool = False,
     is_added_up: bool = False,
 ) -> Memory:
@@ -186,7 +186,7 @@ def _memory(
         moments.append((below + again + gradients + temporary, temporary, _name(stage)))
         below -= kept[index].total
     largest, temporary, name = max(moments)
-    allocator = round(ALLOCATOR_LOSS * (largest + held)) if device == "cpu" else 0
+    loss = ALLOCATOR_LOSS[conditions.precision] if conditions.device == "cpu" else 0
     return Memory(
         weights=weights,
         gradients=weights,
@@ -194,8 +194,8 @@ def _memory(
         activations=activations,
         held=held,
         temporary=temporary,
-        allocator=allocator,
-        peak=steady + held + largest + allocator,
+        allocator=round(loss * (largest + held)),
+        peak=steady + held + largest + round(loss * (largest + held)),
         peak_moment=name,
     )
 

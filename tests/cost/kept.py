@@ -3,7 +3,6 @@
 import weakref
 from collections.abc import Callable, Iterable
 
-import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,7 @@ from switchbench.spec import Backend, RunSpec, SparseFFNSpec
 from switchbench.train.steps import mean_nll
 from tests.cost.kept import kept_storages, num_bytes
 from tests.cost.strategies import activations
-from tests.specs import sparse, tiny_run
+from tests.specs import tiny_run
 
 shared = {
     "kind": st.just("sparse"),
