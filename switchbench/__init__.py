@@ -10,7 +10,7 @@ The public Python API; each name is imported when it is first used, so that ``im
 ``expand_sweep(path, *, overrides=())``
     A sweep file, read, checked and expanded into fully resolved runs, generated dense twins included.
 ``cost_of(spec)``
-    Parameters and FLOPs of a run, by arithmetic alone.
+    Parameters, FLOPs and memory of a run, by arithmetic alone.
 ``fit_law(observations, *, law)``
     A law of loss fitted to runs given as arrays (``switchbench.laws.Observations``).
 ``build_model(spec)``
