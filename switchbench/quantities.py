@@ -12,6 +12,7 @@ _SIZES: dict[str, int] = {"b": 1} | {
     for unit, base in (("b", 1000), ("ib", 1024))
 }
 _FLOPS: dict[str, int] = {prefix: 1000**power for power, prefix in enumerate(["", *"kmgtpezy"])}
+_DURATIONS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d{1,2})?\s*([a-z]*)\s*", flags=re.IGNORECASE | re.ASCII)
 
 
@@ -40,6 +41,26 @@ def parse_size(text: str, *, name: str = "size") -> int:
             f"{name} must be a number of bytes with its unit, such as 80GiB, 80GB or 512MiB, got {text!r}{hint}"
         )
     return math.floor(number * factor)
+
+
+def parse_duration(text: str, *, name: str = "duration") -> float:
+    """Read a time in seconds, such as ``90s``, ``1.5h`` or ``2d``.
+
+    Args:
+        text: A number above 0 and its unit: s, m or min, h, d.
+        name: What the number is of, such as the option, for the error.
+
+    Raises:
+        UsageError: it is not of that form; says what is.
+
+    >>> parse_duration("90s"), parse_duration("10 min"), parse_duration("1.5h")
+    (90.0, 600.0, 5400.0)
+    """
+    number, unit = _split(text)
+    factor = _DURATIONS.get(unit)
+    if not number or factor is None:
+        raise UsageError(f"{name} must be a number with its unit s, min, h or d, such as 90s or 1.5h, got {text!r}")
+    return float(number * factor)
 
 
 def parse_flops(text: str, *, name: str = "FLOPs") -> float:

@@ -20,7 +20,6 @@ from switchbench import __version__, cli
 from switchbench.data.corpora import prepare_corpus
 from switchbench.launch import local, plan
 from switchbench.launch.estimates import estimate_plan
-from switchbench.launch.locks import Lock
 from switchbench.launch.plan import expand_sweep
 from switchbench.launch.slots import Setup
 from switchbench.launch.step_times import keep_step_times, shape_of
@@ -276,7 +275,7 @@ def test_when_nothing_is_to_do_no_torch_is_imported_and_nothing_started(command:
     command("sweep", "small.yaml", "sweep.seeds=[0]")
     code, modules = modules_after("sweep", "small.yaml", "sweep.seeds=[0]")
     assert code == 0
-    assert "switchbench.launch.local" in modules
+    assert "switchbench.launch.run" in modules
     assert not modules & {"torch", "pandas", "scipy", "switchbench.launch.worker"}
     assert "multiprocessing.popen_forkserver" not in modules  # imported by the first process that is started
 
@@ -393,7 +392,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(place: Path, words: tuple[str, 
         assert process.wait(60) == 141
 
 
-@pytest.mark.parametrize("module", ["typer", "switchbench.launch.local", "switchbench.data.corpora"])
+@pytest.mark.parametrize("module", ["typer", "switchbench.launch.run", "switchbench.data.corpora"])
 def test_ctrl_c_during_the_imports_leaves_no_traceback(place: Path, module: str) -> None:
     script = (
         "import sys\n"
@@ -407,23 +406,6 @@ def test_ctrl_c_during_the_imports_leaves_no_traceback(place: Path, module: str)
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
-
-
-def test_a_second_command_on_a_sweep_is_refused(command: Command, place: Path) -> None:
-    command("sweep", "small.yaml", "sweep.seeds=[0]")
-    folder = SweepFolder(place / "results" / "small")
-    before = folder.manifest_path.read_bytes()
-    lock = Lock(folder.lock_path)
-    assert lock.try_acquire()
-    folder.lock_path.write_text("pid 4711\n", encoding="ascii")
-    answer = command("sweep", "small.yaml", "sweep.seeds=[0, 1]")
-    lock.release()
-    assert (answer.code, answer.out) == (2, "")
-    assert answer.err == (
-        "error: another command is running this sweep (pid 4711); wait for it, or look at results/small/logs for what "
-        "its runs print. Nothing was started.\n"
-    )
-    assert folder.manifest_path.read_bytes() == before
 
 
 def test_a_python_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

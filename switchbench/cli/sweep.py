@@ -52,11 +52,27 @@ def sweep(
     max_memory: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", help="Refuse to start if a run may need more, as in 8GiB or 500MB.", show_default=False
+            metavar="SIZE",
+            help="Refuse to start if a run may need more, as in 8GiB or 500MB; end one that does all the same.",
+            show_default=False,
         ),
     ] = None,
     no_calibrate: Annotated[
         bool, typer.Option("--no-calibrate", help="Measure no step times beforehand; the time is not estimated.")
+    ] = False,
+    timeout: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="End a run that takes longer, as in 90s, 30min or 2h.", show_default=False),
+    ] = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(metavar="TIME", help="Time between two checkpoints of a run, from which it can go on.")
+    ] = "10min",
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no run any more once one has failed.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run also those again that diverged or ran out of memory.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run everything again, in place of the results that are there.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with what it costs; start no run.")
@@ -65,27 +81,42 @@ def sweep(
 ) -> None:
     """Train what a sweep file asks for and what is still missing, then time every configuration alone.
 
-    The same command again runs only what is missing or failed. Runs that fail are recorded and listed, and the others
-    go on; the exit code is then 3.
+    The same command again runs only what is missing or failed, and goes on from checkpoints; in a second terminal it
+    takes part in the work. Runs that are killed, crash or take too long are tried again up to twice; those that fail
+    all the same are recorded and listed, and the others go on; the exit code is then 3.
     """
     from switchbench.errors import UsageError
     from switchbench.launch.display import watching
     from switchbench.launch.estimates import estimate_plan
     from switchbench.launch.limits import Limits, memory_warning
-    from switchbench.launch.local import run_plan
-    from switchbench.launch.plan import check_dispatch, expand_sweep, make_plan
+    from switchbench.launch.plan import Again, check_dispatch, expand_sweep, make_plan
     from switchbench.launch.plan_table import print_plan
+    from switchbench.launch.run import run_plan
+    from switchbench.launch.scheduler import Policy
     from switchbench.launch.slots import Setup, resolve_workers
     from switchbench.launch.summary import closing_lines, failure_lines, interrupted_lines, summary_json
+    from switchbench.quantities import parse_duration
     from switchbench.store import SweepFolder
 
     resolve_workers(workers, threads=threads)
-    setup = Setup(workers=workers, threads=threads, device=device, dispatch=dispatch)
+    setup = Setup(
+        workers=workers,
+        threads=threads,
+        device=device,
+        dispatch=dispatch,
+        checkpoint_every_s=parse_duration(checkpoint_every, name="--checkpoint-every"),
+    )
     limits = Limits.parse(hours=max_hours, flops=max_flops, memory=max_memory)
+    policy = Policy(
+        timeout_s=None if timeout is None else parse_duration(timeout, name="--timeout"),
+        memory_bytes=limits.memory_bytes,
+        fail_fast=fail_fast,
+    )
     if no_calibrate and limits.hours is not None:
         raise UsageError("--max-hours needs step times, which --no-calibrate does not measure; leave out one of them")
     expanded = expand_sweep(file, overrides=overrides or ())
-    plan = make_plan(expanded, folder=SweepFolder(results / expanded.name))
+    again: Again = "all" if force else "early" if retry_failed else "failed"
+    plan = make_plan(expanded, folder=SweepFolder(results / expanded.name), again=again)
     for unreadable in plan.unreadable:
         print(f"warning: {unreadable}", file=sys.stderr)
     check_dispatch(plan, dispatch=dispatch)
@@ -103,7 +134,9 @@ def sweep(
         return
     try:
         with watching() as on_event:
-            outcome = run_plan(plan, setup=setup, on_event=on_event, is_timed=not no_calibrate, limits=limits)
+            outcome = run_plan(
+                plan, setup=setup, on_event=on_event, is_timed=not no_calibrate, limits=limits, policy=policy
+            )
     except KeyboardInterrupt:
         print_lines(interrupted_lines(plan), file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None

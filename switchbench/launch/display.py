@@ -16,7 +16,9 @@ from switchbench.launch.events import (
     Event,
     Listener,
     Preparing,
+    RunElsewhere,
     RunEnded,
+    RunRetried,
     RunStarted,
     SweepStarted,
     TimingEnded,
@@ -98,10 +100,12 @@ class LiveDisplay:
     def __call__(self, event: Event) -> None:
         """Take an event."""
         self._tally.take(event)
-        if isinstance(event, RunEnded | Warned | TimingEnded):
-            line = line_of(event, tally=self._tally)
-            bad = isinstance(event, Warned) or (isinstance(event, RunEnded) and event.status not in FINAL_STATUSES)
-            self._console.print(Text(line or "", style="red" if bad else ""))
+        line = None if isinstance(event, SweepStarted | RunStarted) else line_of(event, tally=self._tally)
+        if line is not None:
+            bad = isinstance(event, Warned | RunRetried) or (
+                isinstance(event, RunEnded) and event.status not in FINAL_STATUSES
+            )
+            self._console.print(Text(line, style="red" if bad else ""))
 
     def render(self) -> RenderableType:
         """Draw the present state."""
@@ -143,6 +147,11 @@ def line_of(event: Event, *, tally: Tally) -> str | None:
             why = f": {event.reason}" if event.reason else ""
             place = f"({tally.ended} of {tally.total})"
             return f"{outcome:<8} {event.cell.label}: {quality}{duration(event.seconds)} {place}{why}"
+        case RunRetried():
+            return f"again    {event.text}"
+        case RunElsewhere():
+            outcome = "runs in another command" if event.status is None else f"{event.status} in another command"
+            return f"left     {event.cell.label}: {outcome}"
         case TimingEnded():
             return f"timed    {_configurations(event.configurations)}"
         case Warned():

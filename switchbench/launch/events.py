@@ -73,6 +73,26 @@ class RunEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunRetried:
+    """A run failed and will be tried again."""
+
+    cell: PlannedCell
+    """The run."""
+    text: str
+    """Why, and how."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunElsewhere:
+    """Another command is running a run, or has ended it."""
+
+    cell: PlannedCell
+    """The run."""
+    status: str | None
+    """How it ended; None: it is running there."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TimingProgressed:
     """The exclusive timing pass is under way."""
 
@@ -104,6 +124,16 @@ class Ticked:
 
 
 Event = (
-    Preparing | SweepStarted | RunStarted | RunProgressed | RunEnded | TimingProgressed | TimingEnded | Warned | Ticked
+    Preparing
+    | SweepStarted
+    | RunStarted
+    | RunProgressed
+    | RunEnded
+    | RunRetried
+    | RunElsewhere
+    | TimingProgressed
+    | TimingEnded
+    | Warned
+    | Ticked
 )
 Listener = Callable[[Event], None]

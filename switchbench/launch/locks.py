@@ -1,4 +1,4 @@
-"""Locks between commands: one command per sweep, and no training while step times are measured on the machine.
+"""Locks between commands: nobody else's runs, and no training while step times are measured on the machine.
 
 A lock is held through an open file, so it is given back however its holder ends; the file stays, and means nothing by
 itself. Locks of the machine lie in the folder for temporary files, where every user's commands find them.
@@ -13,9 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from switchbench.errors import UsageError
 from switchbench.launch.events import Listener, Preparing, Warned
-from switchbench.store import SweepFolder
 
 if sys.platform == "win32":
     from filelock import FileLock, Timeout
@@ -68,6 +66,9 @@ class Lock:
                 if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                     return False
                 raise
+            if not _is_file_of(descriptor, self.path):  # its last holder has removed it meanwhile
+                os.close(descriptor)
+                return False
             self._descriptor = descriptor
         return True
 
@@ -78,35 +79,6 @@ class Lock:
         elif self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-@contextmanager
-def only_command(folder: SweepFolder, *, on_event: Listener) -> Iterator[None]:
-    """Be the only command that runs a sweep: two would train every run twice, and overwrite each other's results.
-
-    Args:
-        folder: The sweep's folder, which exists.
-        on_event: Told where the folder's file system has no locks; the sweep goes on then.
-
-    Raises:
-        UsageError: another command is running the sweep.
-    """
-    lock = Lock(folder.lock_path)
-    try:
-        is_ours = lock.try_acquire()
-    except OSError as error:
-        on_event(Warned(text=f"cannot lock {lock.path} ({error.strerror}): start no second command on this sweep"))
-        is_ours = True
-    if not is_ours:
-        raise UsageError(
-            f"another command is running this sweep ({_holder(lock.path)}); wait for it, or look at {folder.logs} "
-            "for what its runs print. Nothing was started."
-        )
-    try:
-        folder.lock_path.write_text(f"pid {os.getpid()}\n", encoding="ascii")
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -137,15 +109,15 @@ def on_this_machine(*, alone: bool, on_event: Listener) -> Iterator[Lock]:
         lock.release()
 
 
+def _is_file_of(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except PermissionError:  # another user's file, which may still be locked
         return os.open(path, os.O_RDONLY)
-
-
-def _holder(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip() or "pid not known"
-    except (OSError, ValueError):
-        return "pid not known"

@@ -26,7 +26,9 @@ from switchbench.store import (
 )
 from switchbench.sweep import Cell, Sweep, describe_cell, load_sweep
 
-Action = Literal["run", "retry", "skip"]
+Action = Literal["run", "retry", "rerun", "skip"]
+Again = Literal["failed", "early", "all"]
+"""What is run again: what failed to execute; also what diverged or ran out of memory; or everything."""
 
 PLAN_SCHEMA = 1
 """Version of the plan's JSON object."""
@@ -41,7 +43,7 @@ class PlannedCell:
     status: str | None
     """How it ended before; None: it has not run yet."""
     action: Action
-    """``run`` (missing), ``retry`` (failed before) or ``skip`` (its result is there)."""
+    """``run`` (missing), ``retry`` (failed before), ``rerun`` (asked for) or ``skip`` (its result is there)."""
     reason: str
     """Why, in words."""
     cost: Cost
@@ -96,6 +98,8 @@ class Plan:
     """Configurations (config_ids) that no machine has timed yet."""
     unreadable: tuple[UnreadableFile, ...]
     """Result files that cannot be read; their runs are missing."""
+    again: Again = "failed"
+    """What is run again."""
 
     @property
     def to_run(self) -> tuple[PlannedCell, ...]:
@@ -119,6 +123,7 @@ class Plan:
             "dropped_configurations": len(self.sweep.dropped),
             "run": actions.count("run"),
             "retry": actions.count("retry"),
+            "rerun": actions.count("rerun"),
             "skip": actions.count("skip"),
             "configurations": len({cell.spec.config_id for cell in self.cells}),
             "untimed_configurations": len(self.untimed),
@@ -154,16 +159,16 @@ def expand_sweep(path: Path | str, *, overrides: Sequence[str] = ()) -> Sweep:
     return load_sweep(Path(path), overrides=overrides, identify=identify_corpus)
 
 
-def make_plan(sweep: Sweep, *, folder: SweepFolder) -> Plan:
+def make_plan(sweep: Sweep, *, folder: SweepFolder, again: Again = "failed") -> Plan:
     """Compare a sweep with the results that are there, and decide for every run whether it is started.
 
     Final results (``ok``, ``diverged``, ``oom``) are kept, and so are files that a newer version wrote. Failures of the
-    execution (``killed``, ``crashed``, ``timeout``) are tried again: once per command, since what felled a run is often
-    still there a second later.
+    execution (``killed``, ``crashed``, ``timeout``) are tried again.
 
     Args:
         sweep: The expanded sweep.
         folder: Where its results are kept; need not exist.
+        again: What is run again.
     """
     statuses, unreadable = read_statuses(folder)
     broken = {file.path.stem: file for file in unreadable}
@@ -172,7 +177,7 @@ def make_plan(sweep: Sweep, *, folder: SweepFolder) -> Plan:
         run_id = cell.spec.run_id
         if run_id in cells:  # the same run from two places of the sweep, such as the twin of two configurations
             continue
-        action, reason = _decide(statuses.get(run_id), broken=broken.get(run_id))
+        action, reason = _decide(statuses.get(run_id), broken=broken.get(run_id), again=again)
         cells[run_id] = PlannedCell(
             cell=cell, status=statuses.get(run_id), action=action, reason=reason, cost=cost_of(cell.spec)
         )
@@ -187,6 +192,7 @@ def make_plan(sweep: Sweep, *, folder: SweepFolder) -> Plan:
             file if file.path.stem in cells else replace(file, remedy="No run of this sweep needs it.")
             for file in unreadable
         ),
+        again=again,
     )
 
 
@@ -281,13 +287,15 @@ def command_line() -> str:
     return shlex.join(["switchbench", *sys.argv[1:]])
 
 
-def _decide(status: str | None, *, broken: UnreadableFile | None) -> tuple[Action, str]:
+def _decide(status: str | None, *, broken: UnreadableFile | None, again: Again) -> tuple[Action, str]:
     if broken is not None and not broken.is_remade:
         return "skip", broken.reason
     if broken is not None:
         return "run", "its curve cannot be read" if broken.path.parent.name == "steps" else "its result cannot be read"
     if status is None:
         return "run", "no result yet"
+    if again == "all" or (again == "early" and status in ("diverged", "oom")):
+        return "rerun", f"{'done' if status == 'ok' else status} before, asked for again"
     if status in FINAL_STATUSES:
         return "skip", {"ok": "done", "diverged": "diverged: a result", "oom": "out of memory: final"}[status]
     return "retry", f"{status} before"

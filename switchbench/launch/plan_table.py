@@ -11,8 +11,8 @@ from switchbench.units import count, duration, flops, size
 
 WIDE = 100
 """Columns from which on the plan is a table; below it, it is a list."""
-_ACTIONS = {"run": "run", "retry": "run again", "skip": "keep"}
-_VERBS = {"run": "to run", "retry": "to run again", "skip": "done"}
+_ACTIONS = {"run": "run", "retry": "run again", "rerun": "run again", "skip": "keep"}
+_VERBS = {"run": "to run", "retry": "to run again", "rerun": "to run once more", "skip": "done"}
 
 
 def print_plan(estimates: Estimates, *, console: Console) -> None:

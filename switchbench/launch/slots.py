@@ -26,6 +26,8 @@ class Setup:
     """``auto``, ``cpu`` or ``cuda``."""
     dispatch: Dispatch = "auto"
     """How experts are computed."""
+    checkpoint_every_s: float = 600.0
+    """Least time between two checkpoints of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, get_args
 
-from switchbench.launch.local import Outcome
 from switchbench.launch.plan import Plan, command_line
 from switchbench.launch.plan_table import counted
+from switchbench.launch.run import Outcome
 from switchbench.record import FINAL_STATUSES, Status
 from switchbench.store import read_statuses
 

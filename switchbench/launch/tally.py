@@ -8,8 +8,10 @@ from typing import assert_never
 from switchbench.launch.events import (
     Event,
     Preparing,
+    RunElsewhere,
     RunEnded,
     RunProgressed,
+    RunRetried,
     RunStarted,
     SweepStarted,
     Ticked,
@@ -102,6 +104,13 @@ class Tally:
                 self._computed += flops * (1.0 if event.status == "ok" else run.fraction)
                 self.ended += 1
                 self.failed += event.status not in FINAL_STATUSES
+            case RunRetried():
+                self.running.pop(event.cell.spec.run_id)
+            case RunElsewhere(status=None):
+                pass
+            case RunElsewhere():
+                self._left.pop(event.cell.spec.run_id)
+                self.total -= 1
             case TimingProgressed():
                 self.preparing, self.timing = None, event
             case TimingEnded():

@@ -5,6 +5,7 @@ Each function is called in a fresh process with its end of a connection; ``launc
 
 import contextlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -22,6 +23,7 @@ from switchbench.rows import failed_run
 from switchbench.spec import ExecutionSpec, RunSpec
 from switchbench.train import train_run
 from switchbench.train.provenance import machine_provenance
+from switchbench.train.run import RunStoppedError
 
 SECONDS_BETWEEN_MESSAGES = 0.2
 
@@ -89,11 +91,23 @@ def run_worker(
     with _output_to(Path(log_path)):
         print(f"run {spec.run_id} of sweep {sweep}: {spec.model_dump_json()}", flush=True)
         _pin(execution.cores)
+        should_stop = _when_terminated()
         try:
             corpus = open_prepared_corpus(
                 spec.data_fingerprint, cache_root=Path(cache_root) if cache_root is not None else None
             )
-            result = train_run(spec, execution, sweep=sweep, corpus=corpus, on_progress=_throttled(connection))
+            result = train_run(
+                spec,
+                execution,
+                sweep=sweep,
+                corpus=corpus,
+                on_progress=_throttled(connection),
+                should_stop=should_stop,
+            )
+        except RunStoppedError:
+            print("stopped; the next command goes on from here", flush=True)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)  # end as what was asked for has ended it
         except Exception as error:
             traceback.print_exc()
             reason = f"{type(error).__name__}: {error}"
@@ -150,6 +164,13 @@ def _go_on(trial: Trial, *, until_told: Connection) -> None:
     while not until_told.poll():  # true as well once it is closed
         trial.step()
     until_told.recv()
+
+
+def _when_terminated() -> Callable[[], bool]:
+    """Take the request to end as one to stop between two steps: give the function that says whether there was one."""
+    requests: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: requests.append(number))
+    return lambda: bool(requests)
 
 
 def _pin(cores: tuple[int, ...]) -> None:

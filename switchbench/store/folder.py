@@ -57,9 +57,13 @@ class SweepFolder:
         return self.path / "report"
 
     @property
-    def lock_path(self) -> Path:
-        """Locked by the command that runs the sweep."""
-        return self.path / ".lock"
+    def claims(self) -> Path:
+        """Which runs commands are running now."""
+        return self.path / ".claims"
+
+    def unfinished_path(self, run_id: str) -> Path:
+        """The checkpoint of a run that has not ended."""
+        return self.checkpoints / f"{run_id}.unfinished.safetensors"
 
     def log_path(self, run_id: str) -> Path:
         """The log of one run."""

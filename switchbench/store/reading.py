@@ -105,12 +105,21 @@ def read_statuses(folder: SweepFolder) -> tuple[dict[str, str], list[UnreadableF
     return statuses, unreadable
 
 
-def read_status(folder: SweepFolder, run_id: str) -> str | None:
-    """How one run ended; None where no file says so. Its curve may be missing."""
+def read_status(folder: SweepFolder, run_id: str, *, with_curve: bool = False) -> str | None:
+    """How one run ended; None where no file says so.
+
+    Args:
+        folder: The sweep's folder.
+        run_id: The run.
+        with_curve: Whether a result without a curve that can be read counts as none.
+    """
     try:
-        return _ends(folder.runs / f"{run_id}.parquet").get(run_id)
+        status = _ends(folder.runs / f"{run_id}.parquet").get(run_id)
+        if with_curve and status in FINAL_STATUSES:
+            _read_table(folder.steps / f"{run_id}.parquet", StepRecord)
     except _Unreadable:
         return None
+    return status
 
 
 def timed_configs(folder: SweepFolder, *, machine_id: str | None = None) -> set[str]:

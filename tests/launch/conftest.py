@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from switchbench.launch.events import Event, Listener
-from switchbench.launch.local import Outcome, WorkerFunctions, run_plan
 from switchbench.launch.plan import Plan, expand_sweep, make_plan
+from switchbench.launch.run import Outcome, WorkerFunctions, run_plan
+from switchbench.launch.scheduler import Policy
 from switchbench.launch.slots import Setup
 from switchbench.store import SweepFolder
 from tests.launch.text import write_sweep
@@ -68,9 +69,18 @@ def run_it(corpus_cache: Path, heard: list[Event]) -> Callable[..., Outcome]:
         functions: WorkerFunctions = FUNCTIONS,
         workers: int | None = None,
         on_event: Listener = heard.append,
+        policy: Policy = Policy(max_tries=1),
         **options: Any,
     ) -> Outcome:
         setup = Setup(workers=workers)
-        return run_plan(plan, on_event=on_event, setup=setup, cache_root=corpus_cache, functions=functions, **options)
+        return run_plan(
+            plan,
+            on_event=on_event,
+            setup=setup,
+            policy=policy,
+            cache_root=corpus_cache,
+            functions=functions,
+            **options,
+        )
 
     return run_it

@@ -146,3 +146,59 @@ def run_and_interrupt_parent(connection: Connection, spec: RunSpec, execution: E
         return
     os.kill(parent.pid, signal.SIGINT)
     time.sleep(60)
+
+
+def run_third_time_lucky(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    """Killed twice, each time with another last word."""
+    tries = Path(rest["log_path"]).with_suffix(".tries")
+    number = len(tries.read_text(encoding="ascii")) if tries.exists() else 0
+    tries.write_text("x" * (number + 1), encoding="ascii")
+    if number < 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    run(connection, spec, execution, **rest)
+
+
+def run_in_small_pieces_only(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    """Out of memory with more than 64 tokens at a time."""
+    if (execution.micro_batch_tokens or spec.train.batch_tokens) <= 64:
+        run(connection, spec, execution, **rest)
+        return
+    row = RunRecord(**describe_run(spec, sweep=rest["sweep"]), status="oom", reason="out of memory")
+    connection.send(("done", RunResult(runs=[row], steps=[])))
+
+
+def run_and_grow(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    if spec.seed == WELL:
+        run(connection, spec, execution, **rest)
+        return
+    leak = []
+    while True:
+        leak.append(bytearray(os.urandom(1 << 20)) * 8)
+        time.sleep(0.02)
+
+
+def run_until_asked_to_stop(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    """Interrupts the command, and keeps a checkpoint when it is asked to stop."""
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    os.kill(parent.pid, signal.SIGINT)
+    while not asked:
+        time.sleep(0.02)
+    Path(execution.unfinished or "").write_bytes(b"state")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def run_and_interrupt_twice(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    """Is deaf to requests; the command must not wait for it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    for _ in range(2):
+        os.kill(parent.pid, signal.SIGINT)
+        time.sleep(2)
+    time.sleep(3600)

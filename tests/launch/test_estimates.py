@@ -11,9 +11,9 @@ from switchbench.data.corpora import prepare_corpus
 from switchbench.launch import estimates as module
 from switchbench.launch.estimates import Estimates, estimate_plan, evaluated_tokens, known_estimates, makespan
 from switchbench.launch.events import Event, Preparing, Warned
-from switchbench.launch.local import Outcome
 from switchbench.launch.plan import Plan, make_plan
 from switchbench.launch.rounds import STEPS_PER_CONFIGURATION
+from switchbench.launch.run import Outcome
 from switchbench.launch.slots import Setup
 from switchbench.launch.step_times import keep_step_times, shape_of
 from switchbench.spec import ExecutionSpec

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from switchbench.errors import CorpusError, ResultsFolderError, SwitchbenchError, UsageError
-from switchbench.launch import local
+from switchbench.launch import local, run
 from switchbench.launch.events import (
     Event,
     Preparing,
@@ -21,8 +21,8 @@ from switchbench.launch.events import (
     TimingProgressed,
     Warned,
 )
-from switchbench.launch.local import Outcome, WorkerFunctions, run_plan
 from switchbench.launch.plan import Plan, in_starting_order, make_plan
+from switchbench.launch.run import Outcome, WorkerFunctions, run_plan
 from switchbench.store import read_manifest, read_runs, read_statuses, timed_configs
 from tests.launch.conftest import FUNCTIONS
 from tests.launch.stand_ins import DIVERGES, KILLED, MACHINE_ID, RAISES, SILENT, WELL
@@ -170,7 +170,7 @@ def test_when_nothing_is_left_nothing_is_started(
     plan = plan_of(seeds=[WELL])
     run_it(plan)
     heard.clear()
-    monkeypatch.setattr(local, "warm_server", None)
+    monkeypatch.setattr(run, "warm_server", None)
     again = make_plan(plan.sweep, folder=plan.folder)
     assert again.is_done
     assert run_it(again) == Outcome(plan=again)
