@@ -50,6 +50,17 @@ class Problem:
             is_of_logarithms=self.is_of_logarithms,
         )
 
+    def of_rows(self, rows: Indices) -> "Problem":
+        """Give the problem of some of the rows."""
+        return Problem(
+            law=self.law,
+            points=self.points.take(rows),
+            log_loss=self.log_loss[..., rows],
+            weights=self.weights[..., rows],
+            turns_at=self.turns_at,
+            is_of_logarithms=self.is_of_logarithms,
+        )
+
     def residuals(self, internal: Floats) -> tuple[Floats, Floats]:
         """Give the residuals, (fits, rows), and their Jacobian, (fits, rows, parameters)."""
         log_fit, jacobian = self.law.evaluate(internal, self.points)

@@ -12,7 +12,7 @@ from switchbench.laws.law import Law, LawName
 from switchbench.laws.losses import DEFAULT_LOSS, Loss
 from switchbench.laws.points import Center, Floats, Observations, Points
 from switchbench.laws.requirements import require_enough
-from switchbench.laws.starts import find_starts
+from switchbench.laws.starts import find_starts, spread_rows
 
 ANNEALED_FROM = (2e-2, 5e-3)
 """Huber's delta on the way to its own value."""
@@ -131,8 +131,10 @@ def fit_law(
         turns_at=float("inf"),
         is_of_logarithms=loss.is_of_logarithms,
     )
-    found = _descend(problem, starts, tolerance=1e-6, most_steps=60)
-    found = _descend(problem, _different(found, problem), tolerance=1e-16)
+    # Where rows are very many, some of them say as well which start leads to the least minimum.
+    some = problem.of_rows(spread_rows(len(observations)))
+    found = _descend(some, starts, tolerance=1e-6, most_steps=60)
+    found = _descend(problem, _different(found, some), tolerance=1e-16)
     for delta in _annealing(loss):
         found = _descend(replace(problem, turns_at=delta), _different(found, problem), tolerance=1e-13)
     kept = _different(found, problem)

@@ -18,6 +18,8 @@ from switchbench.laws.sizes import sizes_of
 
 MOST_PARTS = 50
 """With more sizes than this, neighboring ones are left out together."""
+ROWS_IN_PARTS = 500_000
+"""Rows times parts at most, where there are more than five: with very many rows few parts say as much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,8 +224,9 @@ def _leave_one_size_out(fit: LawFit) -> float | None:
     index = sizes.index
     if sizes.number < 4:
         return None
-    if sizes.number > MOST_PARTS:
-        index = index * MOST_PARTS // sizes.number
+    most = int(np.clip(ROWS_IN_PARTS // len(index), 5, MOST_PARTS))
+    if sizes.number > most:
+        index = index * most // sizes.number
     parts = int(index.max()) + 1
     weights = (index != np.arange(parts)[:, None]).astype(np.float64)
     found = refit(fit, weights=weights, tolerance=1e-10)

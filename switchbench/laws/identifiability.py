@@ -170,8 +170,9 @@ def place_caveats(observations: Observations, place: Place | None, *, dense_equi
     if place.d is not None and observations.d is not None:
         outside = outside or _is_outside(place.d, observations.d)
     if dense_equivalent is not None:
-        dense = observations.n[observations.experts == observations.experts.min()]
-        outside = outside or not np.isfinite(dense_equivalent) or _is_outside(dense_equivalent, dense)
+        dense = observations.n[observations.experts == 1]
+        is_known = dense.size > 0 and np.isfinite(dense_equivalent)
+        outside = outside or not is_known or _is_outside(dense_equivalent, dense)
     return [Caveat.EXTRAPOLATED] if outside else []
 
 

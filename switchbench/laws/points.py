@@ -57,6 +57,10 @@ class Points:
         object.__setattr__(self, "e_values", values)
         object.__setattr__(self, "e_index", index.reshape(-1))
 
+    def take(self, rows: Indices) -> "Points":
+        """Give some of the places."""
+        return Points(x=self.x[rows], e=self.e[rows], y=self.y[rows])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observations:

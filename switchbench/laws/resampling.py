@@ -19,7 +19,7 @@ SEED_SIGNIFICANCE = 0.01
 """Below this probability, seeds are taken to shift all runs that share them."""
 WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
 """Sizes of Webb's six weights; each also with the other sign."""
-WORK_AT_MOST = 3e7
+WORK_AT_MOST = 1e7
 """Rows times resamples that are fitted where nobody asked for a number of resamples."""
 LEAST_RESAMPLES = 100
 

@@ -44,8 +44,9 @@ def sizes_of(observations: Observations) -> Sizes:
     for size in np.unique(n[experts == experts.min()]):
         if not anchors or size > SAME_WITHIN * anchors[-1]:
             anchors.append(float(size))
-    nearest = np.abs(np.log(n[:, None] / np.array(anchors))).argmin(axis=1)
-    anchor = np.array(anchors)[nearest]
+    # The nearest is the one below or the one above the geometric mean of the two.
+    middles = np.sqrt(np.array(anchors[1:]) * np.array(anchors[:-1]))
+    anchor = np.array(anchors)[np.searchsorted(middles, n)]
     belongs = np.abs(np.log(n / anchor)) <= np.log(TWINS_WITHIN)
     values, index = np.unique(np.where(belongs, anchor, n), return_inverse=True)
     return Sizes(values=values, index=index.reshape(-1))

@@ -34,8 +34,8 @@ def find_starts(law: Law, points: Points, log_loss: Floats) -> Floats:
         log_loss: ln of the observed losses, (rows,).
     """
     if len(log_loss) > MOST_ROWS:
-        rows = np.linspace(0, len(log_loss) - 1, MOST_ROWS).round().astype(np.intp)
-        points, log_loss = Points(x=points.x[rows], e=points.e[rows], y=points.y[rows]), log_loss[rows]
+        rows = spread_rows(len(log_loss))
+        points, log_loss = points.take(rows), log_loss[rows]
     match law:
         case Power():
             return _power(points, log_loss)
@@ -57,6 +57,11 @@ def find_starts(law: Law, points: Points, log_loss: Floats) -> Floats:
             return _joint_moe(points, log_loss, saturating=law.saturating)
         case _:
             raise TypeError(law)
+
+
+def spread_rows(number: int) -> Indices:
+    """Give the rows that are looked at where they are very many, spread evenly over the table."""
+    return np.unique(np.linspace(0, number - 1, min(number, MOST_ROWS)).round().astype(np.intp))
 
 
 def _power(points: Points, log_loss: Floats) -> Floats:

@@ -245,7 +245,8 @@ def test_groups_as_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("rows", "asked", "expected"), [(61, None, 1000), (100_000, None, 300), (10**7, None, 100), (100_000, 2000, 2000)]
+    ("rows", "asked", "expected"),
+    [(61, None, 1000), (20_000, None, 500), (100_000, None, 100), (10**7, None, 100), (100_000, 2000, 2000)],
 )
 def test_how_many_resamples(rows: int, asked: int | None, expected: int):
     assert resamples_for(rows, asked=asked) == expected
