@@ -89,8 +89,8 @@ _FOOTNOTES = {
     Caveat.MIXED_CODE: "These runs come from different versions of the code or of PyTorch.",
     Caveat.MIXED_MACHINES: "These runs come from different machines; their times are not comparable.",
     Caveat.MIXED_EXECUTION: "These runs or timings differ in device, threads, precision or memory allocator.",
-    Caveat.DROPPED_TOKENS: "Some of these models dropped tokens, which saved them more than 5% of their FLOPs: with all "
-    "tokens they would take more time and memory.",
+    Caveat.DROPPED_TOKENS: "Some of these models dropped tokens, which saved them more than 5% of their FLOPs: with "
+    "all tokens they would take more time and memory.",
     Caveat.FEW_POINTS: "Too few points: a line takes three models that differ in size alone (three sizes of dense "
     "models, three numbers of experts of sparse ones), a law five runs per parameter.",
     Caveat.NARROW_RANGE: "The largest model has less than four times the parameters of the smallest that is like it, "

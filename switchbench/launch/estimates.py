@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from switchbench.cost import count_memory
+from switchbench.cost import count_memory, count_train_flops
 from switchbench.data.cache import default_cache_root, find_prepared
 from switchbench.launch.calibration import DOING, calibrate, describe_shape
 from switchbench.launch.events import Listener, Preparing, Warned
@@ -26,7 +26,14 @@ from switchbench.launch.rounds import STEPS_PER_CONFIGURATION
 from switchbench.launch.slots import Setup, Slot, claimed_cores, resolve_workers, share_out
 from switchbench.launch.step_times import read_step_times, shape_of
 from switchbench.spec import RunSpec
-from switchbench.units import size
+from switchbench.units import duration, flops, size
+
+LONGEST_TRIAL_S = 60.0
+"""Trials that would take longer on a CPU are left out."""
+STEPS_OF_A_TRIAL = 5
+"""What a trial takes at least, evaluations included, in training steps."""
+CPU_FLOPS_PER_SECOND = 6e10
+"""What a core does in a training step, roughly: enough to tell seconds from minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +220,12 @@ def measured_estimates(
     """
     known = known_estimates(plan, setup=setup, is_timed=is_timed, cache_root=cache_root)
     missing = _missing(known) if is_timed else []
-    tried = [shape for shape in missing if _fits(shape, slots=slots, machine=machine, on_event=on_event)]
+    tried = [
+        shape
+        for shape in missing
+        if _is_quick(shape, threads=setup.threads, machine=machine, on_event=on_event)
+        and _fits(shape, slots=slots, machine=machine, on_event=on_event)
+    ]
     times = dict(known.times)
     if tried:
         times |= calibrate(
@@ -256,6 +268,17 @@ def _missing(estimates: Estimates) -> list[RunSpec]:
     plan = estimates.plan
     needed = _shapes([*(cell.spec for cell in plan.to_run), *_untimed(plan)])
     return [shape for shape_id, shape in needed.items() if shape_id not in estimates.times]
+
+
+def _is_quick(shape: RunSpec, *, threads: int, machine: Machine, on_event: Listener) -> bool:
+    """Say whether a trial of a shape ends soon enough; one on a CPU may be of a run that is meant for a GPU."""
+    step_flops = count_train_flops(shape, num_steps=1).executed
+    seconds = STEPS_OF_A_TRIAL * step_flops / (CPU_FLOPS_PER_SECOND * threads)
+    if machine.device == "cpu" and seconds > LONGEST_TRIAL_S:
+        text = f"a step is {flops(step_flops)}, and a trial would take about {duration(seconds)} here"
+        on_event(Warned(text=f"no estimate of the time for {describe_shape(shape)}: {text}"))
+        return False
+    return True
 
 
 def _fits(shape: RunSpec, *, slots: Sequence[Slot], machine: Machine, on_event: Listener) -> bool:

@@ -37,6 +37,10 @@ DEFAULT_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
     "MALLOC_TOP_PAD_": "268435456",
+    # oneDNN, which multiplies in bfloat16 on a CPU, keeps code and buffers for every shape it meets, and the loads of
+    # experts make thousands: a model of 16 experts came to 979 MiB where 173 are the model's own.
+    "LRU_CACHE_CAPACITY": "32",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
 }
 """Set for the processes unless the user has set them; recorded with each run."""
 

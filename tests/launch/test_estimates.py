@@ -150,6 +150,22 @@ def test_what_does_not_fit_into_the_free_memory_is_not_tried(
     assert all("side by side, and" in text for text in warnings)
 
 
+def test_a_shape_that_is_too_slow_for_a_trial_is_not_tried(
+    plan_of: PlanOf, tmp_path: Path, heard: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(seeds=[0])
+    step_flops = [cell.cost.train_flops.executed / cell.spec.train.num_steps for cell in plan.cells]
+    # A core so slow that the largest shape would take longer than a trial may, and the others not.
+    slow = module.STEPS_OF_A_TRIAL * max(step_flops) / (1.0001 * module.LONGEST_TRIAL_S)
+    monkeypatch.setattr(module, "CPU_FLOPS_PER_SECOND", slow)
+    estimates = estimate_plan(plan, setup=Setup(), cache_root=tmp_path, on_event=heard.append, functions=FUNCTIONS)
+    known = [estimates.seconds(cell) is not None for cell in plan.cells]
+    assert known == [flops < max(step_flops) for flops in step_flops]
+    (warning,) = [event.text for event in heard if isinstance(event, Warned)]
+    assert "a trial would take about 1 min 00 s here" in warning
+    assert estimates.run_seconds is None
+
+
 def test_without_step_times_the_time_is_unknown(plan_of: PlanOf, tmp_path: Path, heard: list[Event]) -> None:
     plan = plan_of(seeds=[0])
     learn(plan, cache_root=tmp_path)
