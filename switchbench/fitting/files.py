@@ -1,5 +1,6 @@
 """Reading a table of runs: a Parquet or CSV file, a folder of Parquet files, or a sweep's results."""
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +25,14 @@ def read_table(path: Path) -> pa.Table:
     Raises:
         TableError: there is none, or it cannot be read; says why.
     """
+    table = _read(path)
+    repeated = sorted(name for name, count in Counter(table.column_names).items() if count > 1)
+    if repeated:
+        raise TableError(f"{path} has more than one column {repeated[0]!r}; rename one of them")
+    return table
+
+
+def _read(path: Path) -> pa.Table:
     if path.is_dir():
         return _read_folder(path / "runs" if (path / "runs").is_dir() else path)
     if not path.exists():

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from switchbench.caveats import Caveat, in_order
-from switchbench.errors import UsageError
+from switchbench.errors import UnfittableError, UsageError
 from switchbench.fitting.columns import Column, Role, find_columns
 from switchbench.fitting.files import read_table
 from switchbench.fitting.rows import UsedRows, use_rows
@@ -74,16 +76,24 @@ def fit_table(request: FitRequest, *, on_progress: Callable[[float], None] | Non
     if request.group_by == "seed" and "seed" not in columns:
         raise UsageError("--group-by seed: the table has no column seed; name it with --columns seed=COLUMN")
     rows = use_rows(table, columns, where=request.where, group_by=by_column)
-    study = study_law(
-        rows.observations,
-        law=request.law,
-        loss=request.loss,
-        group_by=GROUP_WORDS.get(request.group_by) if request.group_by else None,
-        resamples=request.resamples,
-        seed=request.seed,
-        places=request.places,
-        on_progress=on_progress,
-    )
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is shown as not known
+            study = study_law(
+                rows.observations,
+                law=request.law,
+                loss=request.loss,
+                group_by=GROUP_WORDS.get(request.group_by) if request.group_by else None,
+                resamples=request.resamples,
+                seed=request.seed,
+                places=request.places,
+                on_progress=on_progress,
+            )
+    except UnfittableError as error:
+        raise UnfittableError(f"{error}{_account(rows)}") from None
+    except np.linalg.LinAlgError as error:
+        raise UnfittableError(
+            f"the arithmetic of the fit broke down ({error}): the rows are too far from any law{_account(rows)}"
+        ) from error
     lost = any(not each.is_filtered for each in rows.left_out)
     return TableFit(
         request=request,
@@ -92,6 +102,14 @@ def fit_table(request: FitRequest, *, on_progress: Callable[[float], None] | Non
         study=study,
         caveats=in_order([*study.caveats, *([Caveat.ROWS_LEFT_OUT] if lost else [])]),
     )
+
+
+def _account(rows: UsedRows) -> str:
+    """Say what became of the rows of a table, where some are left out."""
+    if not rows.left_out:
+        return ""
+    reasons = "; ".join(f"{each.count} ({each.reason})" for each in rows.left_out)
+    return f"\nOf {rows.num_read} rows, {len(rows.observations)} are left. Left out: {reasons}"
 
 
 def parse_places(texts: Sequence[str]) -> tuple[Place, ...]:

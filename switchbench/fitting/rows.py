@@ -78,13 +78,10 @@ def use_rows(
         problem = None
         for role, column in values.items():
             number, problem = _positive(column[i])
+            if role == "e" and (problem == NOT_ABOVE or number < 1):
+                problem = f"is below 1; dense is 1: --columns e=max({columns[role].text}, 1)"
             if problem is not None:
-                hint = (
-                    f"; dense is 1: --columns e=max({columns[role].text}, 1)"
-                    if problem == NOT_ABOVE and role == "e"
-                    else ""
-                )
-                reasons[f"{columns[role].text} {problem}{hint}", False] += 1
+                reasons[f"{columns[role].text} {problem}", False] += 1
                 break
             numbers[role][i] = number
         if problem is None:
@@ -156,15 +153,21 @@ def _evaluated(table: pa.Table, expression: Expression, rows: list[int]) -> list
 
 
 def _mappings(table: pa.Table, names: Mapping[str, int]) -> list[dict[str, Any]]:
-    columns = [table.column(name).to_pylist() for name in names]
+    columns = [_listed(table, name) for name in names]
     if not columns:
         return [{} for _ in range(table.num_rows)]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _plain(table: pa.Table, name: str, rows: list[int] | tuple[int, ...]) -> list[Any]:
-    values = table.column(name).to_pylist()
+    values = _listed(table, name)
     return [values[i] for i in rows]
+
+
+def _listed(table: pa.Table, name: str) -> list[Any]:
+    """Give a column's values; text of another encoding than UTF-8, which comes as bytes, as text all the same."""
+    values = table.column(name).to_pylist()
+    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
 
 
 def _positive(value: Any) -> tuple[float, str | None]:

@@ -88,6 +88,7 @@ class Observations:
             assert values.shape == np.shape(self.n), name
             assert np.all(np.isfinite(values) & (values > 0)), f"{name} is to be positive and finite"
             object.__setattr__(self, name, values)
+        assert self.e is None or np.all(self.e >= 1), "a dense model has one expert"
 
     def __len__(self) -> int:
         return len(self.n)

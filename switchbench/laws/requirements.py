@@ -9,6 +9,8 @@ from switchbench.laws.sizes import sizes_of
 
 JOINT_FROM_ROWS = 50
 """Eleven parameters need as many runs as this."""
+WIDEST_LOSSES, WIDEST_SIZES = 1e3, 1e15
+"""Rows whose losses, or sizes, span more than this factor are not all runs of language models."""
 
 
 def require_enough(law: Law, observations: Observations) -> None:
@@ -29,6 +31,16 @@ def require_enough(law: Law, observations: Observations) -> None:
             f"all {rows} losses are equal ({observations.loss[0]:g}): no law can be told apart from a constant. "
             "Check which column the loss is read from."
         )
+    for what, values, widest in (
+        ("losses", observations.loss, WIDEST_LOSSES),
+        ("sizes N", observations.n, WIDEST_SIZES),
+    ):
+        low, high = float(values.min()), float(values.max())
+        if high / widest > low:
+            raise UnfittableError(
+                f"the {what} reach from {low:.3g} to {high:.3g}, which no law of models does. Check which column they "
+                "are read from, or leave out what is none with a filter."
+            )
     sizes = sizes_of(observations).number
     least_sizes = 2 if name in ("power", "clark") else 3
     if sizes < least_sizes:

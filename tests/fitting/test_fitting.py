@@ -208,6 +208,26 @@ def test_very_few_rows_end_in_a_sentence_or_with_caveats(count: int, law: str, t
         assert "FEW_POINTS" in json.loads(done.stdout)["caveats"]
 
 
+def test_where_no_row_is_left_the_reasons_are_given(tmp_path: Path):
+    path = write_csv(tmp_path / "runs.csv", [row | {"nll": "diverged"} for row in made_up_rows()])
+    with pytest.raises(SwitchbenchError, match=r"Of 36 rows, 0 are left\. Left out: 36 \(nll is no number\)"):
+        fitted(path)
+
+
+def test_numbers_that_no_models_have(tmp_path: Path):
+    rows = made_up_rows()
+    for change in ({"nll": 1e6}, {"params": 1e30}):
+        path = write_csv(tmp_path / "runs.csv", [*rows, rows[0] | change])
+        with pytest.raises(SwitchbenchError, match="no law of models"):
+            fitted(path, law="routed")
+
+
+def test_text_of_another_encoding(tmp_path: Path):
+    lines = ["params,nll,name", *(f"{1e6 * 2**i},{3 - 0.1 * i},caf\xe9" for i in range(8))]
+    (tmp_path / "runs.csv").write_bytes("\n".join(lines).encode("latin-1"))
+    assert fitted(tmp_path / "runs.csv", law="power", where="name != 'x'")["n_rows"] == 8
+
+
 def test_equal_losses_are_no_law(tmp_path: Path):
     rows = [row | {"nll": 3.0} for row in made_up_rows()]
     path = write_csv(tmp_path / "runs.csv", rows)
@@ -351,6 +371,7 @@ def test_files_that_are_no_tables(tmp_path: Path):
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
     (tmp_path / "notes.txt").write_text("no")
     (tmp_path / "nothing").mkdir()
+    (tmp_path / "twice.csv").write_text("n,n,loss\n1,2,3\n")
     for name, words in (
         ("absent.csv", "does not exist"),
         ("empty.csv", "is empty"),
@@ -358,6 +379,7 @@ def test_files_that_are_no_tables(tmp_path: Path):
         ("ragged.csv", "no readable CSV"),
         ("notes.txt", "of no kind"),
         ("nothing", "no Parquet files"),
+        ("twice.csv", "more than one column 'n'"),
     ):
         with pytest.raises(TableError, match=words):
             read_table(tmp_path / name)
