@@ -10,8 +10,9 @@ import pytest
 
 from switchbench.laws import LawName, Observations, Place, fit_law, form_named, group_rows, prediction, resample
 from switchbench.laws.derived import worth_of_experts
-from switchbench.laws.intervals import choose_method, evaluate, intervals
+from switchbench.laws.intervals import IntervalMethod, choose_method, evaluate, intervals
 from switchbench.laws.points import Floats
+from switchbench.laws.resampling import GroupBy
 from tests.laws.made_up import grid, plain_loss, unsaturated
 
 SIMULATIONS, RESAMPLES = 400, 200
@@ -58,7 +59,14 @@ def deviations_of(columns: dict[str, Floats], sds: dict[str, float], generator: 
     return sds["size"] * per_size[0] + sds["worth"] * worth + sds["noise"] * own
 
 
-def coverage(design: str, sds: dict[str, float], *, seed: int = 20260101) -> tuple[str, dict[str, float]]:
+def coverage(
+    design: str,
+    sds: dict[str, float],
+    *,
+    group_by: GroupBy | None = None,
+    forced: IntervalMethod | None = None,
+    seed: int = 20260101,
+) -> tuple[str, dict[str, float]]:
     """Simulate: the kind of interval, and the share of the 95% intervals that hold the truth, by quantity."""
     name, values, columns = DESIGNS[design]
     law = form_named(name, saturating="E_start" in values)
@@ -72,7 +80,7 @@ def coverage(design: str, sds: dict[str, float], *, seed: int = 20260101) -> tup
     names += [f"loss at {where}" for where in ("the largest, dense", "the largest, sparse", "4x, dense", "4x, sparse")]
     truth: list[float] = []
     held = np.zeros(len(quantities))
-    method = ""
+    method: IntervalMethod = "cluster_t"
     for _ in range(SIMULATIONS):
         observations = Observations(
             n=columns["n"],
@@ -88,12 +96,12 @@ def coverage(design: str, sds: dict[str, float], *, seed: int = 20260101) -> tup
                 quantity.natural(value)
                 for quantity, value in zip(quantities, evaluate(fit, quantities, internal)[0], strict=True)
             ]
-        grouping = group_rows(observations)
-        method = choose_method(fit, grouping)
+        grouping = group_rows(observations, by=group_by)
+        method = forced or choose_method(fit, grouping)
         drawn = None
         if method == "percentile":
             drawn = resample(fit, grouping=grouping, resamples=RESAMPLES, seed=int(generator.integers(2**31)))
-        found = intervals(fit, quantities, grouping=grouping, resamples=drawn)
+        found = intervals(fit, quantities, grouping=grouping, resamples=drawn, method=method)
         held += [
             each.ci95 is not None and each.ci95[0] <= t <= each.ci95[1] for each, t in zip(found, truth, strict=True)
         ]
@@ -112,17 +120,11 @@ def test_intervals_hold_the_truth_as_often_as_they_say(design: str, deviation: s
     assert max(shares.values()) <= 1.0
 
 
-if __name__ == "__main__":
-    for each in DESIGNS:
-        for kind, sizes in DEVIATIONS.items():
-            how, by_quantity = coverage(each, sizes)
-            print(
-                each,
-                "|",
-                kind,
-                "|",
-                how,
-                "|",
-                {name: round(float(share), 3) for name, share in by_quantity.items()},
-                flush=True,
-            )
+@pytest.mark.slow
+def test_what_intervals_would_be_otherwise():
+    """Why the kind of interval follows the design: rows taken for independent, and percentiles of twelve sizes."""
+    _, independent = coverage("4 sizes, 3 experts, 3 seeds", DEVIATIONS["experts deviate by size"], group_by="row")
+    _, percentiles = coverage("12 sizes, 3 experts", DEVIATIONS["noise alone"], forced="percentile")
+    print(f"\nrows taken for independent: {independent}\npercentiles of 12 sizes: {percentiles}")
+    assert max(independent.values()) < 0.85
+    assert np.mean(list(percentiles.values())) < 0.93
