@@ -268,3 +268,42 @@ def test_any_text_has_a_value_or_an_error(text):
     if error is not None:
         assert 1 <= error.column <= len(text) + 1
         str(error).encode()
+
+
+NOTHING = VALUES | {"top_k": None, "normalize_gates": None, "fractions": None}
+
+
+# Null is equal to null alone, smaller or larger than nothing, and false where a truth is needed.
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("top_k >= 1", False), ("top_k < 1", False), ("1 <= top_k <= 4", False), ("not top_k > 1", True),
+        ("top_k == null", True), ("top_k != null", False), ("top_k == 1", False), ("top_k != 1", True),
+        ("top_k in [1, 2]", False), ("top_k in [null, 2]", True), ("1 in fractions", False),
+        ("1 not in fractions", True),
+        ("2 * top_k + 1 > 0", False), ("-top_k < 0", False), ("max(top_k, 3) >= 3", False),
+        ("sqrt(top_k) == null", True),
+        ("normalize_gates", False), ("not normalize_gates", True), ("normalize_gates or top_k == null", True),
+        ("top_k > 1 or num_experts == 16", True), ("top_k > 1 and num_experts == 16", False),
+        ("num_experts >= 16 and corpus == 'text'", True), ("num_experts > 16", False),
+    ],
+)  # fmt: skip
+def test_a_filter_holds_of_what_lacks_values(text, holds):
+    assert parse_expression(text).holds(NOTHING) is holds
+
+
+@pytest.mark.parametrize(
+    "text", ["num_experts + 1", "corpus", "top_k + corpus", "corpus < 3", "corpus == 3", "nix > 1"]
+)
+def test_a_filter_that_means_nothing_is_refused(text):
+    with pytest.raises(ExpressionError):
+        parse_expression(text).holds(NOTHING)
+
+
+@given(
+    text=st.sampled_from(["{} < 3", "{} == 2", "not {} >= 1", "{} in [1, 2]", "{} * 2 == 4", "1 <= {} <= 2"]),
+    value=st.integers(0, 4),
+)
+def test_with_all_values_a_filter_is_the_value(text, value):
+    expression = parse_expression(text.format("x"))
+    assert expression.holds({"x": value}) is expression.evaluate({"x": value})
