@@ -37,6 +37,25 @@ def sweep(
         Literal["auto", "loop", "grouped_mm", "padded"],
         typer.Option(help="How experts are computed; auto: as is fastest for device, precision and shape."),
     ] = "auto",
+    executor: Annotated[
+        Literal["local", "ray", "slurm"], typer.Option(help="What runs are executed by: this machine, or a cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Head of the Ray cluster. Default: the one that this machine is part of, or a new one of it alone.",
+            show_default=False,
+        ),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Option of Slurm's jobs, such as partition=gpu, account=lab, time=120 (minutes) or mem=16GB; repeat.",
+            show_default=False,
+        ),
+    ] = None,
     max_hours: Annotated[
         float | None,
         typer.Option(metavar="HOURS", help="Refuse to start if it is estimated to take longer.", show_default=False),
@@ -60,6 +79,15 @@ def sweep(
     no_calibrate: Annotated[
         bool, typer.Option("--no-calibrate", help="Measure no step times beforehand; the time is not estimated.")
     ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="EXPR",
+            help="Only the runs of which this is true, as in 'num_experts >= 16 and seed == 0'. Dense: one expert.",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="End a run that takes longer, as in 90s, 30min or 2h.", show_default=False),
@@ -86,6 +114,7 @@ def sweep(
     all the same are recorded and listed, and the others go on; the exit code is then 3.
     """
     from switchbench.errors import UsageError
+    from switchbench.launch.cluster import check_options, unknown_estimates
     from switchbench.launch.display import watching
     from switchbench.launch.estimates import estimate_plan
     from switchbench.launch.limits import Limits, memory_warning
@@ -97,14 +126,18 @@ def sweep(
     from switchbench.launch.summary import closing_lines, failure_lines, interrupted_lines, summary_json
     from switchbench.quantities import parse_duration
     from switchbench.store import SweepFolder
+    from switchbench.sweep import parse_filter
 
-    resolve_workers(workers, threads=threads)
+    cluster = check_options(executor, address=address, slurm=slurm or (), workers=workers, threads=threads)
+    if cluster is None:
+        resolve_workers(workers, threads=threads)
     setup = Setup(
         workers=workers,
         threads=threads,
         device=device,
         dispatch=dispatch,
         checkpoint_every_s=parse_duration(checkpoint_every, name="--checkpoint-every"),
+        cluster=cluster,
     )
     limits = Limits.parse(hours=max_hours, flops=max_flops, memory=max_memory)
     policy = Policy(
@@ -114,24 +147,32 @@ def sweep(
     )
     if no_calibrate and limits.hours is not None:
         raise UsageError("--max-hours needs step times, which --no-calibrate does not measure; leave out one of them")
+    if cluster is not None and limits.hours is not None:
+        raise UsageError(f"--max-hours: the time is not known beforehand with --executor {executor}; use --timeout")
+    chosen = None if only is None else parse_filter(only)
     expanded = expand_sweep(file, overrides=overrides or ())
     again: Again = "all" if force else "early" if retry_failed else "failed"
-    plan = make_plan(expanded, folder=SweepFolder(results / expanded.name), again=again)
+    plan = make_plan(expanded, folder=SweepFolder(results / expanded.name), again=again, only=chosen)
     for unreadable in plan.unreadable:
         print(f"warning: {unreadable}", file=sys.stderr)
     check_dispatch(plan, dispatch=dispatch)
     limits.check_costs(plan)
     if dry_run:
         with watching() as on_event:
-            estimates = estimate_plan(plan, setup=setup, is_timed=not no_calibrate, on_event=on_event)
+            if cluster is None:
+                estimates = estimate_plan(plan, setup=setup, is_timed=not no_calibrate, on_event=on_event)
+            else:
+                estimates = unknown_estimates(plan, setup=setup)
         if as_json:
             print_json(estimates.as_json())
         else:
             print_plan(estimates, console=plain_console())
-        if (warning := memory_warning(estimates)) is not None:
+        if cluster is None and (warning := memory_warning(estimates)) is not None:
             print(f"warning: {warning}", file=sys.stderr)
         limits.check_time(estimates)
         return
+    if plan.amended is not None and (changes := plan.amended.line()) is not None:
+        print(f"{expanded.name}: {changes}", file=sys.stderr)
     try:
         with watching() as on_event:
             outcome = run_plan(

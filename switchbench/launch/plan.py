@@ -11,6 +11,7 @@ from typing import Any, Literal
 from switchbench.cost import Cost, cost_of
 from switchbench.data.corpora import identify_corpus
 from switchbench.errors import UsageError
+from switchbench.launch.amendments import Amendment, compare_with_manifest
 from switchbench.record import FINAL_STATUSES
 from switchbench.spec import Dispatch, RunSpec
 from switchbench.spec.dispatch import GROUPED_ALIGNMENT_BYTES, possible_backends
@@ -24,9 +25,9 @@ from switchbench.store import (
     timed_configs,
     write_manifest,
 )
-from switchbench.sweep import Cell, Sweep, describe_cell, load_sweep
+from switchbench.sweep import Cell, CellFilter, Sweep, describe_cell, load_sweep
 
-Action = Literal["run", "retry", "rerun", "skip"]
+Action = Literal["run", "retry", "rerun", "skip", "leave"]
 Again = Literal["failed", "early", "all"]
 """What is run again: what failed to execute; also what diverged or ran out of memory; or everything."""
 
@@ -43,7 +44,7 @@ class PlannedCell:
     status: str | None
     """How it ended before; None: it has not run yet."""
     action: Action
-    """``run`` (missing), ``retry`` (failed before), ``rerun`` (asked for) or ``skip`` (its result is there)."""
+    """``run`` (missing), ``retry`` (failed before), ``rerun`` (asked for), ``skip`` (done), ``leave`` (filtered)."""
     reason: str
     """Why, in words."""
     cost: Cost
@@ -100,11 +101,20 @@ class Plan:
     """Result files that cannot be read; their runs are missing."""
     again: Again = "failed"
     """What is run again."""
+    only: CellFilter | None = None
+    """Chooses the runs that this is about, the others being left alone; None: all of them."""
+    amended: Amendment | None = None
+    """What became of the file since the manifest was written; None: there is no manifest."""
+
+    @property
+    def chosen(self) -> tuple[PlannedCell, ...]:
+        """The runs that this is about: all, or those that a filter chooses."""
+        return tuple(cell for cell in self.cells if cell.action != "leave")
 
     @property
     def to_run(self) -> tuple[PlannedCell, ...]:
         """The runs that will be started."""
-        return tuple(cell for cell in self.cells if cell.action != "skip")
+        return tuple(cell for cell in self.chosen if cell.action != "skip")
 
     @property
     def is_done(self) -> bool:
@@ -125,6 +135,7 @@ class Plan:
             "retry": actions.count("retry"),
             "rerun": actions.count("rerun"),
             "skip": actions.count("skip"),
+            "leave": actions.count("leave"),
             "configurations": len({cell.spec.config_id for cell in self.cells}),
             "untimed_configurations": len(self.untimed),
             "useful_train_flops": sum(cell.cost.train_flops.useful for cell in self.cells),
@@ -141,6 +152,7 @@ class Plan:
             "results": str(self.folder.path),
             "cells": [cell.as_json() for cell in self.cells],
             "dropped": [vars(each) for each in self.sweep.dropped],
+            "amended": self.amended and vars(self.amended),
             "totals": self.totals(),
         }
 
@@ -159,7 +171,7 @@ def expand_sweep(path: Path | str, *, overrides: Sequence[str] = ()) -> Sweep:
     return load_sweep(Path(path), overrides=overrides, identify=identify_corpus)
 
 
-def make_plan(sweep: Sweep, *, folder: SweepFolder, again: Again = "failed") -> Plan:
+def make_plan(sweep: Sweep, *, folder: SweepFolder, again: Again = "failed", only: CellFilter | None = None) -> Plan:
     """Compare a sweep with the results that are there, and decide for every run whether it is started.
 
     Final results (``ok``, ``diverged``, ``oom``) are kept, and so are files that a newer version wrote. Failures of the
@@ -169,6 +181,10 @@ def make_plan(sweep: Sweep, *, folder: SweepFolder, again: Again = "failed") -> 
         sweep: The expanded sweep.
         folder: Where its results are kept; need not exist.
         again: What is run again.
+        only: Chooses the runs that are started and timed; the others are left alone. None: all of them.
+
+    Raises:
+        UsageError: the filter chooses none.
     """
     statuses, unreadable = read_statuses(folder)
     broken = {file.path.stem: file for file in unreadable}
@@ -178,11 +194,17 @@ def make_plan(sweep: Sweep, *, folder: SweepFolder, again: Again = "failed") -> 
         if run_id in cells:  # the same run from two places of the sweep, such as the twin of two configurations
             continue
         action, reason = _decide(statuses.get(run_id), broken=broken.get(run_id), again=again)
+        if only is not None and not only.chooses(cell.spec):
+            action, reason = "leave", "not chosen by --filter"
         cells[run_id] = PlannedCell(
             cell=cell, status=statuses.get(run_id), action=action, reason=reason, cost=cost_of(cell.spec)
         )
+    chosen = [cell for cell in cells.values() if cell.action != "leave"]
+    if only is not None and not chosen:
+        text, values = only.expression.text, only.describe_values(cell.spec for cell in cells.values())
+        raise UsageError(f"--filter {text!r} chooses none of {len(cells)} runs: {values}. Nothing was started.")
     timed = timed_configs(folder)
-    expected = {c.spec.config_id: None for c in cells.values() if c.status == "ok" or c.action != "skip"}
+    expected = {c.spec.config_id: None for c in chosen if c.status == "ok" or c.action != "skip"}
     return Plan(
         sweep=sweep,
         folder=folder,
@@ -193,6 +215,8 @@ def make_plan(sweep: Sweep, *, folder: SweepFolder, again: Again = "failed") -> 
             for file in unreadable
         ),
         again=again,
+        only=only,
+        amended=compare_with_manifest(folder, run_ids=cells),
     )
 
 

@@ -12,7 +12,13 @@ from switchbench.units import count, duration, flops, size
 WIDE = 100
 """Columns from which on the plan is a table; below it, it is a list."""
 _ACTIONS = {"run": "run", "retry": "run again", "rerun": "run again", "skip": "keep"}
-_VERBS = {"run": "to run", "retry": "to run again", "rerun": "to run once more", "skip": "done"}
+_VERBS = {
+    "run": "to run",
+    "retry": "to run again",
+    "rerun": "to run once more",
+    "skip": "done",
+    "leave": "left out by --filter",
+}
 
 
 def print_plan(estimates: Estimates, *, console: Console) -> None:
@@ -24,7 +30,7 @@ def print_plan(estimates: Estimates, *, console: Console) -> None:
     """
     plan = estimates.plan
     groups: dict[tuple[str, str, str], list[PlannedCell]] = {}
-    for cell in plan.cells:
+    for cell in plan.chosen:
         groups.setdefault((cell.spec.config_id, cell.action, cell.reason), []).append(cell)
     rows = list(groups.values())
     console.print(Text(f"{plan.sweep.name}: {plan.sweep.question}" if plan.sweep.question else plan.sweep.name), "")
@@ -45,6 +51,9 @@ def total_lines(estimates: Estimates) -> list[str]:
     parts = [f"{number} {words}" for key, words in _VERBS.items() if (number := totals[key])]
     runs, configurations = counted(totals["cells"], "run"), counted(totals["configurations"], "configuration")
     lines = [f"{runs} of {configurations}: {', '.join(parts)}."]
+    amended = estimates.plan.amended
+    if amended is not None and (changes := amended.line()) is not None:
+        lines.append(f"Since the last command: {changes}")
     if todo := totals["trained_flops_to_run"]:
         at_once = min(estimates.workers, len(estimates.plan.to_run))
         beside = f" with {at_once} side by side" if at_once > 1 else ""

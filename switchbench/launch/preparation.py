@@ -43,7 +43,7 @@ def prepare_corpora(plan: Plan, *, cache_root: Path | None, on_event: Listener) 
     Raises:
         CorpusError: a corpus cannot be prepared.
     """
-    wanted = {cell.spec.data_fingerprint: cell.spec.data for cell in plan.cells}
+    wanted = {cell.spec.data_fingerprint: cell.spec.data for cell in plan.chosen}
     doubts: dict[str, None] = {}  # one corpus may be cut in several ways
     for data in wanted.values():
         corpus = prepare_corpus(

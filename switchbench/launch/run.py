@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from switchbench.launch.claims import Claims
+from switchbench.launch.cluster import run_on_cluster
 from switchbench.launch.estimates import measured_estimates
 from switchbench.launch.events import Listener, RunEnded, Warned
 from switchbench.launch.forkserver import warm_server
@@ -68,19 +69,36 @@ def run_plan(
         functions: What the processes run.
 
     Raises:
-        UsageError: there are not that many cores or GPUs, there is no GPU, or the estimated time is over the limit.
+        UsageError: there are not that many cores or GPUs, there is no GPU, the estimated time is over the limit, or
+            the cluster cannot be used.
         ResultsFolderError: the results cannot be written; running runs were ended, and what is finished is kept.
         CorpusError: a corpus cannot be prepared.
         SwitchbenchError: processes cannot be started.
         KeyboardInterrupt: Ctrl-C; running runs have kept checkpoints, and what is finished is kept.
     """
-    resolve_workers(setup.workers, threads=setup.threads)
+    if setup.cluster is None:
+        resolve_workers(setup.workers, threads=setup.threads)
     plan.folder.create()
     if not plan.is_done:
-        plan = make_plan(plan.sweep, folder=plan.folder, again=plan.again)  # another command may have ended since
+        # Another command may have ended since it was made.
+        plan = make_plan(plan.sweep, folder=plan.folder, again=plan.again, only=plan.only)
     if plan.is_done:
         write_plan_manifest(plan)
         return Outcome(plan=plan)
+    if setup.cluster is not None:
+        with _first_interrupt_noted() as is_interrupted:
+            ended, timed = run_on_cluster(
+                plan,
+                cluster=setup.cluster,
+                setup=setup,
+                policy=policy,
+                cache_root=cache_root,
+                functions=functions,
+                on_event=on_event,
+                is_interrupted=is_interrupted,
+                before_start=lambda: write_plan_manifest(plan),
+            )
+        return Outcome(plan=plan, ended=tuple(ended), timed=timed)
     with on_this_machine(alone=False, on_event=on_event) as beside_others, warm_server(preload=functions.preload):
         prepare_corpora(plan, cache_root=cache_root, on_event=on_event)
         machine = probe_machine(functions, device=setup.device, on_event=on_event)

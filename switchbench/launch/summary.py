@@ -44,7 +44,7 @@ def closing_lines(outcome: Outcome, *, report_command: str) -> list[str]:
     """
     plan = outcome.plan
     if plan.is_done:
-        done = f"Nothing to do: {counted(sum(cell.status is not None for cell in plan.cells), 'run')} done before."
+        done = f"Nothing to do: {counted(sum(cell.status is not None for cell in plan.chosen), 'run')} done before."
     else:
         done = f"{counted(len(outcome.ended), 'run')} started, {len(outcome.failed)} failed, {outcome.timed} timed."
     return [done, f"Results: {plan.folder.path}", f"Tables:  {report_command}"]
@@ -82,6 +82,7 @@ def summary_json(outcome: Outcome) -> dict[str, Any]:
         "schema_version": SUMMARY_SCHEMA,
         "sweep": plan.sweep.name,
         "results": str(plan.folder.path),
+        "amended": plan.amended and vars(plan.amended),
         "counts": {
             "runs": len(runs),
             "started": len(ends),

@@ -12,10 +12,12 @@ A file is read in steps, and the problems of all steps are reported at once:
 ``expand``     the axes multiplied, values derived from ``names``, constraints met; ``resolve`` checks whole cells
 ``cells``      the seeds and the dense twins added (``twins``, ``shapes``), in the order to run and to read
 
-Beside this: ``inventory`` says what a file comes to, ``schema`` what it may hold, ``starter`` writes one to start from.
+Beside this: ``filters`` chooses cells, ``inventory`` says what a file comes to, ``schema`` what it may hold,
+``starter`` writes one to start from.
 """
 
 from switchbench.sweep.cells import Cell, Sweep, describe_cell
+from switchbench.sweep.filters import CellFilter, parse_filter
 from switchbench.sweep.formulas import Dropped
 from switchbench.sweep.inventory import dropped_lines, inventory_json, inventory_line
 from switchbench.sweep.load import load_sweep
@@ -25,6 +27,7 @@ from switchbench.sweep.starter import write_starter
 
 __all__ = [
     "Cell",
+    "CellFilter",
     "Dropped",
     "Primary",
     "Sweep",
@@ -34,5 +37,6 @@ __all__ = [
     "inventory_json",
     "inventory_line",
     "load_sweep",
+    "parse_filter",
     "write_starter",
 ]

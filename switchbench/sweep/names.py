@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from switchbench.cost import TRAIN_OVER_FORWARD, count_forward_flops, count_parameters
-from switchbench.spec import SIZES, ModelSpec, default_d_ff
+from switchbench.spec import SIZES, ModelSpec, RunSpec, default_d_ff
 from switchbench.sweep.document import Node, plain
-from switchbench.sweep.fields import FIELDS, KIND, KINDS
+from switchbench.sweep.fields import FIELDS, KIND, KINDS, value_at
 
 SHORT_NAMES = {field.name: path for path, field in reversed(FIELDS.items())}
 """The paths of the fields by their last part."""
@@ -116,3 +116,34 @@ def computed_value(
     if name == "forward_flops_per_token":
         return per_token
     return TRAIN_OVER_FORWARD * per_token * num_steps * field_value("train.batch_tokens", values)
+
+
+def resolved_value(name: str, spec: RunSpec) -> Any:
+    """The value of a name in a run that is resolved; None where its FFN, being of another kind, lacks the field.
+
+    A dense run has one expert, and a shape that is no rung of the ladder is called by its width and depth, as in the
+    columns of the results.
+
+    Args:
+        name: A field's path or short name, a computed name, or ``seed``.
+        spec: The run.
+    """
+    path = path_of(name)
+    if name == "seed":
+        return spec.seed
+    if path == "model.size":
+        return spec.model.size_name
+    if path is not None:
+        value = value_at(spec, path)
+        return 1 if value is None and path == "model.ffn.num_experts" else value
+    if name == "vocab_size":
+        return spec.vocab_size
+    if name == "num_steps":
+        return spec.train.num_steps
+    if name.startswith("params_"):
+        parameters = count_parameters(spec.model, vocab_size=spec.vocab_size)
+        return getattr(parameters, name.removeprefix("params_"))
+    per_token = count_forward_flops(spec.model, vocab_size=spec.vocab_size, seq_len=spec.data.seq_len).total
+    if name == "forward_flops_per_token":
+        return per_token
+    return TRAIN_OVER_FORWARD * per_token * spec.train.num_steps * spec.train.batch_tokens

@@ -6,11 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from switchbench.cost import cost_of, count_train_flops
+from switchbench.errors import UsageError
+from switchbench.launch.amendments import Amendment
 from switchbench.launch.plan import Plan, make_plan, write_plan_manifest
 from switchbench.record import RECORD_SCHEMA, RunRecord
 from switchbench.rows import describe_run
 from switchbench.store import read_manifest, write_run, write_timing
 from switchbench.store.schemas import SCHEMA_VERSION_KEY
+from switchbench.sweep import parse_filter
 from tests.factories import make_timing
 
 PlanOf = Callable[..., Plan]
@@ -143,3 +146,54 @@ def test_the_manifest_holds_the_cells(plan_of: PlanOf, monkeypatch: pytest.Monke
     assert set(dense) == sparse
     assert manifest.command == "switchbench sweep 'a file.yaml'"
     assert (manifest.sweep, manifest.question) == ("small", "Does the scheduler keep its word?")
+
+
+def test_a_filter_leaves_the_others_alone(plan_of: PlanOf) -> None:
+    everything = plan_of(seeds=[0, 1])
+    plan = make_plan(everything.sweep, folder=everything.folder, only=parse_filter("num_experts == 4 and seed == 1"))
+    assert [cell.spec.run_id for cell in plan.cells] == [cell.spec.run_id for cell in everything.cells]
+    (only,) = plan.chosen
+    assert plan.to_run == (only,)
+    assert (only.spec.seed, getattr(only.spec.model.ffn, "num_experts", 1)) == (1, 4)
+    assert plan.untimed == (only.spec.config_id,)
+    assert {key: plan.totals()[key] for key in ("cells", "run", "leave")} == {"cells": 6, "run": 1, "leave": 5}
+    plan.folder.create()
+    write_plan_manifest(plan)
+    assert {cell.run_id for cell in read_manifest(plan.folder).cells} == {c.spec.run_id for c in everything.cells}
+    give_result(plan, plan.cells.index(only), status="ok")
+    again = make_plan(everything.sweep, folder=everything.folder, only=plan.only)
+    assert not again.to_run
+    assert again.untimed == (only.spec.config_id,)
+
+
+def test_twins_come_along_only_where_the_filter_is_true_of_them(plan_of: PlanOf) -> None:
+    everything = plan_of(seeds=[0])
+
+    def roles(text: str) -> list[str]:
+        plan = make_plan(everything.sweep, folder=everything.folder, only=parse_filter(text))
+        return [cell.cell.role for cell in plan.chosen]
+
+    assert roles("num_experts == 4") == ["sparse"]
+    assert roles("num_experts == 4 or kind == 'dense'") == ["sparse", "dense"]
+    assert roles("num_experts < 4") == ["sparse", "dense"]
+
+
+def test_a_filter_that_chooses_nothing_says_what_there_is(plan_of: PlanOf) -> None:
+    plan = plan_of(seeds=[0])
+    with pytest.raises(UsageError, match=r"chooses none of 3 runs: num_experts is 2 or 4 or 1\. Nothing was started"):
+        make_plan(plan.sweep, folder=plan.folder, only=parse_filter("num_experts > 99"))
+
+
+def test_what_has_changed_in_the_file(plan_of: PlanOf) -> None:
+    plan = plan_of(seeds=[0, 1])
+    assert plan.amended is None
+    plan.folder.create()
+    write_plan_manifest(plan)
+    same = plan_of(seeds=[1, 0])
+    assert same.amended == Amendment(added=0, kept=6, gone=0)
+    assert same.amended.line() is None
+    other = plan_of(seeds=[1, 2, 3])
+    assert other.amended == Amendment(added=6, kept=3, gone=3)
+    assert other.as_json()["amended"] == {"added": 6, "kept": 3, "gone": 3}
+    plan.folder.manifest_path.write_text("{", encoding="utf-8")
+    assert plan_of(seeds=[0]).amended is None
