@@ -9,7 +9,7 @@ from switchbench.cost import count_parameters, count_train_flops
 from switchbench.record import RunRecord, StepRecord, TimingRecord
 from switchbench.rows import describe_run
 from switchbench.spec import RunSpec, SparseFFNSpec
-from switchbench.store import Manifest, ManifestCell, SweepFolder, write_manifest, write_run, write_timing
+from switchbench.store import Manifest, ManifestCell, PrimaryPair, SweepFolder, write_manifest, write_run, write_timing
 
 COMMAND = "switchbench sweep experiments/capacity.yaml"
 MACHINE = {
@@ -175,18 +175,28 @@ class Study:
     step_time_s: float | None = 0.02
     settings: dict[str, Any] = field(default_factory=dict)
     is_twin: bool = False
+    twins: dict[str, Sequence[RunSpec]] = field(default_factory=dict)
+    """The sparse configurations whose twin it is, by what they have in common; ``is_twin`` adds those of its shape."""
     columns: dict[str, Any] = field(default_factory=dict)
     timing_columns: dict[str, Any] = field(default_factory=dict)
 
 
 def write_study(
-    root: Path, studies: Sequence[Study], *, name: str = "capacity", axes: Sequence[str] = ()
+    root: Path,
+    studies: Sequence[Study],
+    *,
+    name: str = "capacity",
+    axes: Sequence[str] = (),
+    primary: PrimaryPair | None = None,
 ) -> SweepFolder:
     """Write a sweep; a study that is a twin is the dense twin of all sparse studies of its shape and training."""
     folder = SweepFolder(root / name)
     folder.create()
     cells = []
     for study in studies:
+        twins = {kind: tuple(spec.config_id for spec in specs) for kind, specs in study.twins.items()}
+        if study.is_twin:
+            twins["iso_flop"] = _twins_of(study, studies)
         for seed, outcome in study.outcomes.items():
             spec = with_seed(study.spec, seed)
             cells.append(
@@ -195,7 +205,8 @@ def write_study(
                     config_id=spec.config_id,
                     seed=seed,
                     role=spec.model.ffn.kind,
-                    twin_of=_twins_of(study, studies) if study.is_twin else (),
+                    twin_of=twins.get("iso_flop", ()),
+                    twins=twins,
                     settings=study.settings | {"seed": seed},
                     spec=spec.model_dump(mode="json"),
                 )
@@ -225,6 +236,7 @@ def write_study(
             file="experiments/capacity.yaml",
             command=COMMAND,
             axes=tuple(axes),
+            primary=primary,
             created_at="2026-01-01T00:00:00+00:00",
             cells=tuple(cells),
         ),

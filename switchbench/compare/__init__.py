@@ -3,12 +3,17 @@
 from switchbench.compare.configurations import Configuration, gather_configurations, reference_machine
 from switchbench.compare.curves import CurvePoint, first_crossing, mean_curve
 from switchbench.compare.intervals import jackknife_ci95, t_quantile_975
-from switchbench.compare.pairs import MEASURES, Comparison, Measure, Pair, compare_pairs
+from switchbench.compare.matches import MATCHED_ON, sort_kinds
+from switchbench.compare.measures import MEASURES, RATIOS, SPEEDUPS, Comparison, Measure
+from switchbench.compare.pairs import Pair, compare_pairs
 from switchbench.compare.scaling import SCALING_COSTS, Scaling, ScalingCost, ScalingGroup, fit_scaling
 
 __all__ = [
+    "MATCHED_ON",
     "MEASURES",
+    "RATIOS",
     "SCALING_COSTS",
+    "SPEEDUPS",
     "Comparison",
     "Configuration",
     "CurvePoint",
@@ -24,5 +29,6 @@ __all__ = [
     "jackknife_ci95",
     "mean_curve",
     "reference_machine",
+    "sort_kinds",
     "t_quantile_975",
 ]

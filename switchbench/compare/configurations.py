@@ -20,8 +20,8 @@ class Configuration:
     """Identity of the configuration."""
     role: Literal["sparse", "dense"]
     """The kind of its FFN."""
-    twin_of: tuple[str, ...]
-    """Configurations whose dense twin this is."""
+    twins: dict[str, tuple[str, ...]]
+    """Configurations whose dense twin this is, by what the two have in common; see ``MATCHED_ON``."""
     settings: dict[str, Any]
     """The swept settings, by their path in the sweep file; without the seed."""
     spec: dict[str, Any]
@@ -103,7 +103,7 @@ def gather_configurations(
         Configuration(
             config_id=config_id,
             role=members[0].role,
-            twin_of=tuple(dict.fromkeys(twin for cell in members for twin in cell.twin_of)),
+            twins=_twins(members),
             settings={path: value for path, value in members[0].settings.items() if path != "seed"},
             spec=members[0].spec,
             run_ids={cell.seed: cell.run_id for cell in members},
@@ -154,3 +154,8 @@ def mixture_caveats(rows: Sequence[RunRecord]) -> tuple[Caveat, ...]:
     if len({(row.device, row.threads, row.precision, row.allocator) for row in rows}) > 1:
         caveats.append(Caveat.MIXED_EXECUTION)
     return tuple(caveats)
+
+
+def _twins(cells: Sequence[ManifestCell]) -> dict[str, tuple[str, ...]]:
+    kinds = dict.fromkeys(kind for cell in cells for kind in cell.twins)
+    return {kind: tuple(dict.fromkeys(twin for cell in cells for twin in cell.twins.get(kind, ()))) for kind in kinds}

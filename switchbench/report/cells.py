@@ -104,6 +104,14 @@ def speedup_cell(comparison: Comparison | None, *, is_twin: bool) -> Cell:
     )
 
 
+def ratio_cell(comparison: Comparison) -> Cell:
+    """What a sparse configuration costs in terms of its twin, with its interval."""
+    if comparison.value is None:
+        return Cell(text=UNKNOWN, caveats=comparison.caveats)
+    text = ratio_text(comparison.value, ci95=comparison.ci95)
+    return Cell(text=text, value=comparison.value, ci95=comparison.ci95, caveats=comparison.caveats)
+
+
 def time_to_target_cell(configuration: Configuration, pair: Pair | None, *, is_twin: bool) -> Cell:
     """Steps up to the target quality times the exclusive step time; the target of a dense twin is its own end."""
     caveats: list[str] = list(timing_caveats([configuration.timing]))

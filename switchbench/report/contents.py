@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from switchbench.caveats import Caveat, in_order
-from switchbench.compare import Configuration, Pair
+from switchbench.compare import Configuration, Pair, sort_kinds
 from switchbench.record import RunRecord
 from switchbench.report.aggregates import (
     Mixtures,
@@ -17,6 +17,7 @@ from switchbench.report.aggregates import (
     swept_paths,
 )
 from switchbench.report.elements import Cell, Column, Row, Table
+from switchbench.report.matches import MATCHED_ON_COLUMN, matched_on_cell, shows_matches
 from switchbench.units import UNKNOWN
 
 
@@ -33,14 +34,26 @@ class Contents:
 
 
 def groups_of(contents: Contents) -> list[list[Configuration]]:
-    """Each dense configuration followed by the sparse ones it is the twin of; those without a twin come last."""
-    groups = []
+    """Each dense configuration followed by the sparse ones it is the twin of; those without a twin come last.
+
+    A sparse configuration with several twins stands below the first of them, in the order of what they are matched on;
+    twins whose sparse configurations all stand elsewhere share a group.
+    """
+    order = sort_kinds({kind for c in contents.configurations for kind in c.twins})
+    groups: list[list[Configuration]] = []
     placed: set[str] = set()
-    for dense in contents.configurations:
-        if dense.role == "dense":
-            members = [c for c in contents.configurations if c.config_id in dense.twin_of and c.config_id not in placed]
-            placed |= {member.config_id for member in members}
-            groups.append([dense, *members])
+    dense = [c for c in contents.configurations if c.role == "dense"]
+    was_alone = False
+    for twin in sorted(dense, key=lambda c: min((order.index(kind) for kind in c.twins), default=0)):
+        served = {config_id for ids in twin.twins.values() for config_id in ids} - placed
+        members = [c for c in contents.configurations if c.config_id in served]
+        placed |= served
+        is_alone = bool(twin.twins) and not members
+        if is_alone and was_alone:
+            groups[-1].append(twin)
+        else:
+            groups.append([twin, *members])
+        was_alone = is_alone
     rest = [c for c in contents.configurations if c.role == "sparse" and c.config_id not in placed]
     return [*groups, rest] if rest else groups
 
@@ -66,27 +79,44 @@ def configuration_table(
         cells: The cells of a configuration, one per column.
         notes: What is said under the table.
     """
-    paths = swept_paths(contents.configurations)
-    labels = (
+    has_matches = shows_matches(contents.pairs) and any(c.role == "dense" for group in groups for c in group)
+
+    def row(configuration: Configuration, *, starts_group: bool) -> Row:
+        matches = (matched_on_cell(sort_kinds(configuration.twins)),) if has_matches else ()
+        named = label_cells(configuration, contents) + matches
+        return Row(config_id=configuration.config_id, cells=named + cells(configuration), starts_group=starts_group)
+
+    labels = label_columns(contents) + ((MATCHED_ON_COLUMN,) if has_matches else ())
+    rows = (row(configuration, starts_group=i == 0) for group in groups for i, configuration in enumerate(group))
+    return Table(key=key, title=title, columns=(*labels, *columns), rows=tuple(rows), notes=notes)
+
+
+def label_columns(contents: Contents) -> tuple[Column, ...]:
+    """Give the columns that tell configurations apart."""
+    return (
         Column(key="model", header="model", is_label=True),
         Column(key="num_experts", header="experts", is_label=True),
         Column(key="capacity_factor", header="capacity\nfactor", is_label=True),
-        *(Column(key=path, header=setting_name(path).replace(" ", "\n", 1), is_label=True) for path in paths),
+        *(
+            Column(key=path, header=setting_name(path).replace(" ", "\n", 1), is_label=True)
+            for path in swept_paths(contents.configurations)
+        ),
     )
 
-    def row(configuration: Configuration, *, starts_group: bool) -> Row:
-        record = example_row(configuration)
-        is_sparse = configuration.role == "sparse"
-        named = (
-            Cell(text=model_name(configuration), value=record.model_size, caveats=_model_caveats(record)),
-            Cell(text=str(record.num_experts), value=record.num_experts) if is_sparse else Cell(text=UNKNOWN),
-            Cell(text=capacity_text(record), value=record.capacity_factor),
-            *(Cell(text=setting_text(configuration, path), value=setting_value(configuration, path)) for path in paths),
-        )
-        return Row(config_id=configuration.config_id, cells=named + cells(configuration), starts_group=starts_group)
 
-    rows = (row(configuration, starts_group=i == 0) for group in groups for i, configuration in enumerate(group))
-    return Table(key=key, title=title, columns=(*labels, *columns), rows=tuple(rows), notes=notes)
+def label_cells(configuration: Configuration, contents: Contents) -> tuple[Cell, ...]:
+    """Give the cells of a configuration under ``label_columns``."""
+    record = example_row(configuration)
+    is_sparse = configuration.role == "sparse"
+    return (
+        Cell(text=model_name(configuration), value=record.model_size, caveats=_model_caveats(record)),
+        Cell(text=str(record.num_experts), value=record.num_experts) if is_sparse else Cell(text=UNKNOWN),
+        Cell(text=capacity_text(record), value=record.capacity_factor),
+        *(
+            Cell(text=setting_text(configuration, path), value=setting_value(configuration, path))
+            for path in swept_paths(contents.configurations)
+        ),
+    )
 
 
 def _model_caveats(row: RunRecord) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ class Table:
     """A table of a report."""
 
     key: str
-    """``head_to_head``, ``cost``, ``capacity``, ``scaling`` or ``estimates``."""
+    """``head_to_head``, ``cost``, ``break_even``, ``capacity``, ``scaling`` or ``estimates``."""
     title: str
     """What it shows."""
     columns: tuple[Column, ...]
@@ -155,7 +155,8 @@ class SweepReport:
     counts: Counts
     """Its runs, counted."""
     tables: tuple[Table, ...]
-    """Head to head, cost, what capacity buys, how cost grows, and estimates against what was measured."""
+    """Head to head, cost, what a sparse step may cost, what capacity buys, how cost grows, and estimates against what was
+    measured."""
     problems: tuple[RunProblem, ...]
     """The runs that did not go well."""
     notes: tuple[str, ...]

@@ -8,33 +8,22 @@ import math
 from collections.abc import Sequence
 
 from switchbench import units
-from switchbench.compare import Configuration, Measure, Pair, Scaling
+from switchbench.compare import Configuration, Pair, Scaling
 from switchbench.report.aggregates import example_row, mixtures_of, setting_text, swept_paths
 from switchbench.report.cells import (
     arithmetic_cell,
-    difference_cell,
     measured_cell,
     peak_memory_cell,
-    perplexity_cell,
     quality_cell,
     seeds_cell,
-    speedup_cell,
-    time_to_target_cell,
     timed_cell,
     wall_clock_cell,
 )
 from switchbench.report.contents import Contents, configuration_table, groups_of
 from switchbench.report.elements import Cell, Column, Table
 from switchbench.report.estimates import estimates_table
+from switchbench.report.head_to_head import break_even_table, head_to_head_table
 from switchbench.report.scaling import scaling_table
-
-_SPEEDUPS: dict[Measure, str] = {
-    "step_speedup": "step\nspeed-up",
-    "time_speedup": "time\nspeed-up",
-    "flops_speedup_provisioned": "provis. FLOPs\nspeed-up",
-    "flops_speedup_executed": "executed FLOPs\nspeed-up",
-}
-"""The speed-ups with what stands above them."""
 
 
 def build_tables(
@@ -49,47 +38,14 @@ def build_tables(
     """
     finished = tuple(configuration for configuration in configurations if configuration.finished)
     contents = Contents(configurations=finished, pairs=tuple(pairs), mixtures=mixtures_of(finished))
-    tables = [_head_to_head(contents), _cost(contents)]
+    tables = [head_to_head_table(contents), _cost(contents)]
+    break_even = break_even_table(contents)
+    if break_even is not None:
+        tables.append(break_even)
     if any(configuration.role == "sparse" for configuration in finished):
         tables.append(_capacity(contents))
     further = (scaling_table(scaling), estimates_table(contents))
     return (*tables, *(table for table in further if table is not None))
-
-
-def _head_to_head(contents: Contents) -> Table:
-    """The shape of the paper's Table 1."""
-    pair_of: dict[str, Pair] = {}
-    for pair in contents.pairs:
-        pair_of.setdefault(pair.sparse.config_id, pair)
-    twins = {pair.dense.config_id for pair in contents.pairs}
-
-    def cells(configuration: Configuration) -> tuple[Cell, ...]:
-        pair = pair_of.get(configuration.config_id)
-        is_twin = configuration.config_id in twins
-        return (
-            quality_cell(configuration, "neg_log_perplexity", contents.mixtures),
-            perplexity_cell(configuration, contents.mixtures),
-            quality_cell(configuration, "bits_per_byte", contents.mixtures),
-            difference_cell(pair),
-            time_to_target_cell(configuration, pair, is_twin=is_twin),
-            timed_cell(configuration, "tokens_per_second", units.count),
-            *(speedup_cell(pair.measured(measure) if pair else None, is_twin=is_twin) for measure in _SPEEDUPS),
-            seeds_cell(configuration),
-        )
-
-    columns = (
-        Column(key="neg_log_perplexity", header="neg. log\nperplexity", unit="nats/token"),
-        Column(key="perplexity", header="perplexity"),
-        Column(key="bits_per_byte", header="bits per\nbyte", unit="bits/byte"),
-        Column(key="delta_nll", header="nll vs\ndense", unit="nats/token"),
-        Column(key="time_to_quality_s", header="time to\ntarget", unit="s"),
-        Column(key="tokens_per_second", header="tokens/s", unit="tokens/s"),
-        *(Column(key=measure, header=header) for measure, header in _SPEEDUPS.items()),
-        Column(key="seeds", header="seeds"),
-    )
-    return configuration_table(
-        "head_to_head", "Head to head", columns, contents, groups=groups_of(contents), cells=cells
-    )
 
 
 def _cost(contents: Contents) -> Table:

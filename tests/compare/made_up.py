@@ -12,14 +12,20 @@ Nlls = dict[int, list[float]]
 
 
 def make_configuration(
-    spec: RunSpec, nlls: Nlls, *, twin_of: tuple[str, ...] = (), step_time_s: float | None = 0.02, **columns: Any
+    spec: RunSpec,
+    nlls: Nlls,
+    *,
+    twin_of: tuple[str, ...] = (),
+    twins: dict[str, tuple[str, ...]] | None = None,
+    step_time_s: float | None = 0.02,
+    **columns: Any,
 ) -> Configuration:
-    """A configuration with the nll of its annealed points by seed."""
+    """A configuration with the nll of its annealed points by seed; ``twin_of``: of equal FLOPs."""
     rows = {seed: make_runs(with_seed(spec, seed), nll=nll, **columns) for seed, nll in nlls.items()}
     return Configuration(
         config_id=spec.config_id,
         role=spec.model.ffn.kind,
-        twin_of=twin_of,
+        twins=twins or ({"iso_flop": twin_of} if twin_of else {}),
         settings={},
         spec=spec.model_dump(mode="json"),
         run_ids={seed: with_seed(spec, seed).run_id for seed in nlls},

@@ -8,7 +8,7 @@ import pytest
 from factories import Study, make_spec, write_study
 from scipy import stats
 
-from switchbench.compare import MEASURES, Configuration, compare_pairs, gather_configurations
+from switchbench.compare import MEASURES, RATIOS, SPEEDUPS, Configuration, compare_pairs, gather_configurations
 from switchbench.record import TimingRecord
 from switchbench.store import read_manifest, read_runs, read_timings
 from tests.compare.made_up import make_configuration, make_pair
@@ -61,10 +61,12 @@ def test_the_loss_difference_is_paired_by_seed():
 
 
 def test_one_seed_has_no_interval_and_says_so():
+    """Where seeds matter at all: a step is timed once, and FLOPs are arithmetic."""
     for comparison in make_pair({0: [2.0, 1.8, 1.7]}, {0: [1.9, 1.7, 1.6]}).comparisons:
         assert comparison.value is not None
         assert comparison.ci95 is None
-        assert "SINGLE_SEED" in comparison.caveats
+        varies = comparison.measure not in ("step_time_ratio", "flops_ratio_provisioned")
+        assert ("SINGLE_SEED" in comparison.caveats) == varies
 
 
 # Not reached, passed before, not monotone
@@ -74,11 +76,13 @@ def test_a_quality_that_is_not_reached_has_no_value():
     pair = make_pair({0: [2.0, 1.8, 1.7], 1: [2.0, 1.8, 1.7]}, {0: [2.1, 1.9, 1.8], 1: [2.1, 1.9, 1.79]})
     assert pair.crossing is None
     assert pair.measured("delta_nll").value == pytest.approx(0.095)
-    for measure in MEASURES[1:]:
+    for measure in SPEEDUPS:
         assert pair.measured(measure).value is None
         assert pair.measured(measure).ci95 is None
         assert "NOT_REACHED" in pair.measured(measure).caveats
-    assert "NOT_REACHED" not in pair.measured("delta_nll").caveats
+    for measure in ("delta_nll", *RATIOS):
+        assert pair.measured(measure).value is not None
+        assert "NOT_REACHED" not in pair.measured(measure).caveats
 
 
 def test_a_quality_that_is_passed_before_the_first_annealed_point_gives_a_bound():
@@ -138,7 +142,8 @@ def test_both_sides_take_the_seeds_that_both_have():
     assert pair.target_nll == pytest.approx(1.71)
     assert {comparison.target_nll for comparison in pair.comparisons} == {pair.target_nll}
     assert pair.measured("delta_nll").value == pytest.approx(-0.055)
-    assert all("MISSING_RUNS" in comparison.caveats for comparison in pair.comparisons)
+    for measure in ("delta_nll", *SPEEDUPS, "peak_memory_ratio"):
+        assert "MISSING_RUNS" in pair.measured(measure).caveats
 
 
 def test_no_seed_in_common_compares_nothing():
@@ -215,7 +220,7 @@ def test_a_slow_evaluation_is_no_doubt_of_any_measure():
     pair = make_pair({0: [2.0, 1.8, 1.7]}, {0: [1.9, 1.7, 1.6]}, caveats=["EVALUATION_HEAVY", "CUT_FILES"])
     for comparison in pair.comparisons:
         assert "EVALUATION_HEAVY" not in comparison.caveats
-        assert "CUT_FILES" in comparison.caveats
+        assert ("CUT_FILES" in comparison.caveats) == (comparison.measure not in RATIOS)  # costs are those of any text
 
 
 def test_the_rows_own_caveats_and_mixtures_are_passed_on():
@@ -233,7 +238,57 @@ def test_a_dense_twin_of_several_and_configurations_without_a_twin():
     assert compare_pairs([dense], sweep="capacity") == ()
 
 
+# What a step may cost and does cost
+
+
+def test_the_break_even_is_the_step_speedup_read_the_other_way_round():
+    """A sparse step that takes just as many times the dense step makes the time speed-up 1, and time is what counts."""
+    dense, sparse = {0: [2.0, 1.8, 1.7], 1: [2.0, 1.8, 1.72]}, {0: [1.9, 1.7, 1.65], 1: [1.9, 1.71, 1.65]}
+    break_even, steps = (
+        make_pair(dense, sparse).measured(measure) for measure in ("break_even_step_time_ratio", "step_speedup")
+    )
+    assert break_even.value is not None
+    assert break_even.value > 1.1
+    assert (break_even.value, break_even.ci95, break_even.by_seed) == (steps.value, steps.ci95, steps.by_seed)
+    assert "CPU_TIMING" not in break_even.caveats
+    at_par = make_pair(dense, sparse, step_time_s=0.02 * break_even.value)
+    assert at_par.measured("step_time_ratio").value == pytest.approx(break_even.value)
+    assert at_par.measured("time_speedup").value == pytest.approx(1)
+
+
+def test_ratios_of_cost_by_hand():
+    """Sparse over dense; memory is a mean over seeds with Student's interval in logarithms, the others have none."""
+    peaks = {0: 300.0, 1: 360.0}
+    dense = make_configuration(DENSE, {0: [1.7], 1: [1.7]}, twin_of=(SPARSE.config_id,), peak_memory_bytes=200)
+    sparse = make_configuration(SPARSE, {0: [1.6], 1: [1.6]}, step_time_s=0.05)
+    ends = {seed: row.model_copy(update={"peak_memory_bytes": peaks[seed]}) for seed, row in sparse.ends.items()}
+    (pair,) = compare_pairs([dense, replace(sparse, ends=ends)], sweep="s")
+    step_time, flops, memory = (pair.measured(measure) for measure in RATIOS)
+    assert (step_time.value, step_time.ci95, step_time.caveats) == (pytest.approx(2.5), None, ("CPU_TIMING",))
+    provisioned = [side.ends[0].provisioned_train_flops for side in (pair.sparse, pair.dense)]
+    assert flops.value == pytest.approx(provisioned[0] / provisioned[1])
+    assert (flops.ci95, flops.caveats) == (None, ())
+    assert memory.value == pytest.approx(330 / 200)
+    assert memory.by_seed == {0: pytest.approx(1.5), 1: pytest.approx(1.8)}
+    half_width = stats.t.ppf(0.975, 1) * math.log(1.8 / 1.5) / 2
+    assert memory.ci95 == (pytest.approx(1.65 * math.exp(-half_width)), pytest.approx(1.65 * math.exp(half_width)))
+
+
+def test_what_is_not_recorded_gives_no_ratio():
+    pair = make_pair({0: [1.7]}, {0: [1.6]}, peak_memory_bytes=None, provisioned_train_flops=None, step_time_s=None)
+    assert [pair.measured(measure).value for measure in RATIOS] == [None, None, None]
+    assert "NOT_TIMED" in pair.measured("step_time_ratio").caveats
+
+
+def test_memory_of_different_machines_says_so():
+    pair = make_pair({0: [1.7], 1: [1.7]}, {0: [1.6], 1: [1.6]}, machine_id="other")
+    assert pair.measured("peak_memory_ratio").caveats == ("MIXED_MACHINES",)
+    assert pair.measured("delta_nll").caveats == ()
+
+
 def test_measures_are_those_that_were_promised():
     assert MEASURES == (
         "delta_nll", "step_speedup", "time_speedup", "flops_speedup_provisioned", "flops_speedup_executed",
+        "break_even_step_time_ratio", "step_time_ratio", "flops_ratio_provisioned", "peak_memory_ratio",
     )  # fmt: skip
+    assert ("delta_nll", *SPEEDUPS, *RATIOS) == MEASURES

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from switchbench.compare import MEASURES, Configuration, Pair, compare_pairs
+from switchbench.compare import RATIOS, SPEEDUPS, Configuration, Pair, compare_pairs
 from switchbench.record import RunRecord
 from tests.compare.made_up import Nlls, make_configuration, make_pair
 
@@ -44,7 +44,7 @@ def test_a_configuration_against_itself_is_exactly_one(nlls: Nlls):
     )
     ends, starts = (statistics.fmean(nll[i] for nll in nlls.values()) for i in (2, 0))
     expected = None if starts < ends else 1.0
-    assert values(pairs[0]) == {"delta_nll": 0.0} | dict.fromkeys(MEASURES[1:], expected)
+    assert values(pairs[0]) == {"delta_nll": 0.0} | dict.fromkeys(SPEEDUPS, expected) | dict.fromkeys(RATIOS, 1.0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -127,7 +127,7 @@ def drawn(side: Configuration, *, slope: float, shifts: dict[int, float], is_den
 
     return replace(
         side,
-        twin_of=(SPARSE.config_id,) if is_dense else (),
+        twins={"iso_flop": (SPARSE.config_id,)} if is_dense else {},
         ends={seed: shifted(row) for seed, row in side.ends.items()},
         earlier={seed: tuple(map(shifted, rows)) for seed, rows in side.earlier.items()},
     )

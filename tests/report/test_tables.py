@@ -249,7 +249,7 @@ def test_what_the_rows_bring_along_stands_at_their_quality(tmp_path: Path):
 def test_a_model_is_called_by_its_router(tmp_path: Path, ffn: dict, name: str):
     spec = make_spec(num_experts=4, capacity_factor=1.0, ffn=ffn)
     sweep = report_of(tmp_path, Study(DENSE, GOOD, is_twin=True), Study(spec, BETTER))
-    assert [cell(shown, spec.config_id, "model").text for shown in sweep.tables] == [name] * 3
+    assert [cell(shown, spec.config_id, "model").text for shown in sweep.tables] == [name] * 4
 
 
 def test_expert_choice_is_flagged_in_every_table_and_compared_in_none(tmp_path: Path):
