@@ -12,7 +12,7 @@ LossKind = Literal["huber", "lad", "mse-log", "lsq"]
 LOSS_KINDS: tuple[LossKind, ...] = get_args(LossKind)
 DEFAULT_DELTA = 1e-3
 """Where Huber's loss turns from squares to absolute values, in nats of log loss: what Chinchilla's authors use."""
-SMALLEST_DELTA = 1e-6
+SMALLEST_DELTA = 1e-5
 """Absolute deviations are rounded off below this: differences in loss that nobody measures."""
 
 

@@ -21,6 +21,7 @@ from switchbench.laws.intervals import Interval, IntervalMethod, choose_method, 
 from switchbench.laws.law import LawName
 from switchbench.laws.losses import DEFAULT_LOSS, ROBUST_LOSS, Loss
 from switchbench.laws.points import Observations
+from switchbench.laws.requirements import require_enough
 from switchbench.laws.resampling import GroupBy, Grouping, Resamples, group_rows, resample, resamples_for
 
 MOST_ROWS_FOR_RIVALS = 5000
@@ -96,6 +97,8 @@ def study_law(
         UnfittableError: the runs do not determine the law.
     """
     rivals: list[Rival] = []
+    if law is not None:
+        require_enough(law_of(law, observations), observations)
     if law is None or len(observations) <= MOST_ROWS_FOR_RIVALS:
         rivals = compare_forms(observations, loss=loss)
     form = choose_law(rivals) if law is None else law_of(law, observations)

@@ -121,7 +121,7 @@ def test_the_objective_is_a_sum_as_the_losses_define_it():
             "lad": sum(abs(x) for x in r),
             "lsq": sum((fit.predict(n=observations.n) - observations.loss) ** 2),
         }[text]
-        assert fit.objective == pytest.approx(by_hand, rel=1e-4 if text == "lad" else 1e-9)
+        assert fit.objective == pytest.approx(by_hand, rel=1e-3 if text == "lad" else 1e-9)
 
 
 def test_outliers_move_squares_and_leave_absolute_values():
