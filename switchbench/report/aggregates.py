@@ -9,9 +9,10 @@ from typing import Any
 
 from switchbench import units
 from switchbench.caveats import Caveat, in_order
-from switchbench.compare import Configuration
+from switchbench.compare import Configuration, sort_kinds
 from switchbench.compare.configurations import mixture_caveats
 from switchbench.record import RunRecord
+from switchbench.report.matches import equal_in
 from switchbench.units import UNKNOWN
 
 _SHOWN_ANYWAY = frozenset(
@@ -164,7 +165,9 @@ def describe(configuration: Configuration, *, among: Sequence[Configuration]) ->
     if len({example_row(other).model_size for other in among if other.ends}) > 1:
         words.append(row.model_size)
     if configuration.role == "dense":
-        words.append("dense")
+        has_other_twins = any(kind != "iso_flop" for other in among for kind in other.twins)
+        kinds = sort_kinds(configuration.twins)
+        words.append(f"dense of {equal_in(kinds)}" if has_other_twins and kinds else "dense")
     else:
         words.append("1 expert" if row.num_experts == 1 else f"{row.num_experts} experts")
         words.append("dropless" if row.capacity_factor is None else f"capacity factor {row.capacity_factor:g}")

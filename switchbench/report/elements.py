@@ -155,8 +155,8 @@ class SweepReport:
     counts: Counts
     """Its runs, counted."""
     tables: tuple[Table, ...]
-    """Head to head, cost, what a sparse step may cost, what capacity buys, how cost grows, and estimates against what was
-    measured."""
+    """Head to head, cost, what a sparse step may cost, what capacity buys, how cost grows, and estimates against what
+    was measured."""
     problems: tuple[RunProblem, ...]
     """The runs that did not go well."""
     notes: tuple[str, ...]

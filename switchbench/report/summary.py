@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from switchbench import units
 from switchbench.caveats import Caveat
-from switchbench.compare import Comparison, Configuration, Pair
+from switchbench.compare import Comparison, Configuration, Pair, sort_kinds
 from switchbench.report.aggregates import aggregate, describe, example_row, ratio_text
+from switchbench.report.matches import equal_in
+from switchbench.store import PrimaryPair
 
 _DOUBTS_OF_TIME = {
     Caveat.BUSY_MACHINE, Caveat.TIMED_APART, Caveat.UNTRAINED_TIMING, Caveat.MIXED_CODE, Caveat.MIXED_EXECUTION,
@@ -13,38 +15,88 @@ _DOUBTS_OF_TIME = {
 """Reasons to distrust the ratio of step times itself."""
 
 
-def summarize_sweep(configurations: Sequence[Configuration], *, pairs: Sequence[Pair]) -> str:
-    """Say how the best sparse configuration fares against its dense twin, honest where it loses or nothing is resolved.
+def summarize_sweep(
+    configurations: Sequence[Configuration], *, pairs: Sequence[Pair], primary: PrimaryPair | None = None
+) -> str:
+    """Say how a sparse configuration fares against its dense twin, honest where it loses or nothing is resolved.
 
-    The best is the one that gains most over its own twin; the one with the lowest nll would be the largest model. A
-    pair with runs that diverged comes after all pairs without: what is left of it are its lucky seeds.
+    It is the pair that the sweep file names; else the best of those of equal FLOPs (or, where there are none, of the
+    next way to match), which is the one that gains most over its own twin: that with the lowest nll would be the
+    largest model. A pair with runs that diverged comes after all pairs without: what is left of it are its lucky seeds.
 
     Args:
         configurations: All configurations of the sweep.
         pairs: The pairs of twins among them.
+        primary: The pair that the sweep file names.
     """
     compared = [pair for pair in pairs if pair.measured("delta_nll").value is not None]
     if not compared:
         return _without_pairs(configurations, pairs=pairs) + _diverged_others(pairs, told=(), among=configurations)
-    best = min(compared, key=lambda pair: (bool(pair.sparse.diverged or pair.dense.diverged), _difference(pair)))
-    difference = best.measured("delta_nll")
-    name = describe(best.sparse, among=configurations)
-    when = f"after {units.count(example_row(best.sparse).tokens)} tokens"
-    where = " where it did not diverge" if best.sparse.diverged else ""
-    number = len(compared)
-    if _difference(best) < 0:
-        subject = f"the {'best ' if number > 1 else ''}sparse configuration ({name})"
-        outcome = f"is {_nats(difference)} better than its dense twin {when}{where}"
-    elif number > 1:
-        subject = "no sparse configuration is better than its dense twin"
-        outcome = f"{when}: the closest ({name}) is {_nats(difference)} worse{where}"
+    chosen = None if primary is None else next((pair for pair in compared if _is_primary(pair, primary)), None)
+    sentences = []
+    if chosen is not None:
+        sentences.append(_about_primary(chosen, among=configurations, is_one_of_several=len(compared) > 1))
     else:
-        subject = f"the sparse configuration ({name})"
-        outcome = f"is {_nats(difference)} worse than its dense twin {when}{where}"
-    sentence = f"At equal useful FLOPs per token {subject} {outcome} ({_doubt(best)}){_speed(best)}."
-    if number > 1 and _difference(best) < 0:
+        if primary is not None:
+            sentences.append("The sweep's primary pair shares no seed that went well, so it is not compared.")
+        first = sort_kinds({pair.matched_on[0] for pair in compared})[0]
+        candidates = [pair for pair in compared if pair.matched_on[0] == first]
+        chosen = min(
+            candidates, key=lambda pair: (bool(pair.sparse.diverged or pair.dense.diverged), _difference(pair))
+        )
+        sentences.append(_about_best(chosen, number=len(candidates), among=configurations))
+    others = [pair for pair in compared if pair.sparse is chosen.sparse and pair is not chosen]
+    sentences += [_about_other_twin(pair) for pair in others]
+    told = (chosen.sparse, chosen.dense, *(pair.dense for pair in others))
+    return " ".join(sentences) + _diverged_others(pairs, told=told, among=configurations)
+
+
+def _is_primary(pair: Pair, primary: PrimaryPair) -> bool:
+    ids = (pair.sparse.config_id, pair.dense.config_id)
+    return ids == (primary.sparse, primary.dense) and primary.matched_on in pair.matched_on
+
+
+def _has_diverged(pair: Pair) -> bool:
+    return bool(pair.sparse.diverged or pair.dense.diverged)
+
+
+def _about_primary(pair: Pair, *, among: Sequence[Configuration], is_one_of_several: bool) -> str:
+    subject = (
+        f"the {'primary ' if is_one_of_several else ''}sparse configuration ({describe(pair.sparse, among=among)})"
+    )
+    return f"At {equal_in(pair.matched_on)} {subject} {_outcome(pair)} ({_doubt(pair)}){_speed(pair)}."
+
+
+def _about_best(pair: Pair, *, number: int, among: Sequence[Configuration]) -> str:
+    """Say of one of several pairs, picked by its result, that and how it was picked."""
+    name = describe(pair.sparse, among=among)
+    is_better = _difference(pair) < 0
+    if is_better or number == 1:
+        told = f"the {'best ' if number > 1 else ''}sparse configuration ({name}) {_outcome(pair)}"
+    else:
+        told = f"no sparse configuration is better than its dense twin {_when(pair)}: the closest ({name}) is "
+        told += f"{_nats(pair.measured('delta_nll'))} worse{_where(pair)}"
+    sentence = f"At {equal_in(pair.matched_on)} {told} ({_doubt(pair)}){_speed(pair)}."
+    if number > 1 and is_better:
         sentence += f" It is the best of {number}, picked by the same runs that measure it, so expect a little less."
-    return sentence + _diverged_others(pairs, told=(best.sparse, best.dense), among=configurations)
+    return sentence
+
+
+def _about_other_twin(pair: Pair) -> str:
+    return f"At {equal_in(pair.matched_on)} it {_outcome(pair)} ({_doubt(pair)})."
+
+
+def _outcome(pair: Pair) -> str:
+    better = "better" if _difference(pair) < 0 else "worse"
+    return f"is {_nats(pair.measured('delta_nll'))} {better} than its dense twin {_when(pair)}{_where(pair)}"
+
+
+def _when(pair: Pair) -> str:
+    return f"after {units.count(example_row(pair.sparse).tokens)} tokens"
+
+
+def _where(pair: Pair) -> str:
+    return " where it did not diverge" if pair.sparse.diverged else ""
 
 
 def _difference(pair: Pair) -> float:

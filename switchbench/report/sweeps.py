@@ -90,7 +90,7 @@ def _report_of(folder: SweepFolder, manifest: Manifest) -> SweepReport:
         question=manifest.question,
         file=manifest.file,
         command=manifest.command,
-        summary=summarize_sweep(configurations, pairs=pairs),
+        summary=summarize_sweep(configurations, pairs=pairs, primary=manifest.primary),
         counts=counts,
         tables=build_tables(configurations, pairs=pairs, scaling=scaling),
         problems=tuple(_problems(configurations, folder=folder)),

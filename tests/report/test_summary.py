@@ -6,15 +6,17 @@ import pytest
 from factories import Study, make_spec, write_study
 
 from switchbench.report import build_report
+from switchbench.store import PrimaryPair
 
+WIDER, EQUAL = make_spec(ffn={"d_ff": 300}), make_spec(size="xs")
 DENSE, SPARSE, LARGE = make_spec(), make_spec(num_experts=4, capacity_factor=2.0), make_spec(num_experts=16)
 ALIKE = {0: [2.0, 1.8, 1.70], 1: [2.0, 1.8, 1.72]}
 HALFWAY = {0: [1.9, 1.70, 1.63], 1: [1.9, 1.72, 1.65]}
 """0.07 nats better in both seeds, and at half of the tokens as good as the dense one at its end: 2x fewer steps."""
 
 
-def summary(tmp_path: Path, *studies: Study) -> str:
-    write_study(tmp_path, studies)
+def summary(tmp_path: Path, *studies: Study, primary: PrimaryPair | None = None) -> str:
+    write_study(tmp_path, studies, primary=primary)
     return build_report(tmp_path).sweeps[0].summary
 
 
@@ -189,3 +191,106 @@ def test_nothing_to_compare(tmp_path: Path):
     assert summary(
         tmp_path / "c", Study(DENSE, {0: ALIKE[0], 1: None}, is_twin=True), Study(SPARSE, {0: "killed", 1: ALIKE[1]})
     ).startswith("No sparse configuration shares a seed that went well with its dense twin")
+
+
+# What was matched, and which pair is spoken of
+
+
+def better_by(nats: float) -> dict[int, list[float]]:
+    return {seed: [nll - nats for nll in nlls] for seed, nlls in ALIKE.items()}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        (["iso_flop"], "equal useful FLOPs per token"),
+        (["iso_active_params"], "equal active parameters"),
+        (["iso_total_params"], "equal total parameters"),
+        (["iso_active_params", "iso_flop"], "equal useful FLOPs per token and active parameters"),
+    ],
+)
+def test_the_headline_says_what_was_matched(tmp_path: Path, kinds: list[str], words: str):
+    text = summary(tmp_path, Study(DENSE, ALIKE, twins={kind: [SPARSE] for kind in kinds}), Study(SPARSE, HALFWAY))
+    assert text.startswith(f"At {words} the sparse configuration (4 experts, capacity factor 2) is 0.070 ± 0.000 nats")
+    assert text.count("At equal") == 1
+
+
+def test_a_sparse_configuration_is_told_against_all_its_twins(tmp_path: Path):
+    """It beats the dense model of equal FLOPs and loses to the one with as many weights: both must be said."""
+    text = summary(
+        tmp_path,
+        Study(EQUAL, better_by(0.2), twins={"iso_total_params": [SPARSE]}),
+        Study(SPARSE, better_by(0.07)),
+        Study(DENSE, ALIKE, twins={"iso_flop": [SPARSE]}),
+    )
+    assert text.startswith(
+        "At equal useful FLOPs per token the sparse configuration (xxs, 4 experts, capacity factor 2) is 0.070 ± 0.000 "
+        "nats better than its dense twin after 2.40M tokens (95% interval over 2 seeds); it needs "
+    )
+    assert text.endswith(
+        ". At equal total parameters it is 0.130 ± 0.000 nats worse than its dense twin after 2.40M tokens (95% "
+        "interval over 2 seeds)."
+    )
+
+
+def test_the_best_is_picked_among_pairs_that_are_matched_alike(tmp_path: Path):
+    """Against a dense model that did badly 16 experts gain 0.3 nats, but that answers another question."""
+    text = summary(
+        tmp_path,
+        Study(DENSE, ALIKE, twins={"iso_flop": [SPARSE, LARGE]}),
+        Study(SPARSE, better_by(0.1)),
+        Study(LARGE, better_by(0.05)),
+        Study(EQUAL, better_by(-0.25), twins={"iso_total_params": [LARGE]}),
+    )
+    assert text.startswith("At equal useful FLOPs per token the best sparse configuration (xxs, 4 experts,")
+    assert text.endswith("It is the best of 2, picked by the same runs that measure it, so expect a little less.")
+
+
+def test_the_primary_pair_is_the_one_that_is_spoken_of(tmp_path: Path):
+    """Named before the runs, so nothing was picked by its result."""
+    studies = [
+        Study(DENSE, ALIKE, twins={"iso_flop": [SPARSE, LARGE], "iso_active_params": [SPARSE]}),
+        Study(SPARSE, better_by(0.05)),
+        Study(LARGE, better_by(0.1)),
+        Study(WIDER, better_by(0.02), twins={"iso_active_params": [LARGE]}),
+    ]
+    for kind in ("iso_flop", "iso_active_params"):
+        primary = PrimaryPair(sparse=SPARSE.config_id, dense=DENSE.config_id, matched_on=kind)
+        text = summary(tmp_path / kind, *studies, primary=primary)
+        assert text.startswith(
+            "At equal useful FLOPs per token and active parameters the primary sparse configuration (4 experts, "
+            "capacity factor 2) is 0.050"
+        )
+        assert "expect a little less" not in text
+    primary = PrimaryPair(sparse=LARGE.config_id, dense=WIDER.config_id, matched_on="iso_active_params")
+    text = summary(tmp_path / "wider", *studies, primary=primary)
+    assert text.startswith("At equal active parameters the primary sparse configuration (16 experts, capacity factor")
+    assert "is 0.080 ± 0.000 nats better" in text
+    assert "At equal useful FLOPs per token it is 0.100 ± 0.000 nats better than its dense twin" in text
+
+
+def test_the_only_pair_is_not_called_primary(tmp_path: Path):
+    primary = PrimaryPair(sparse=SPARSE.config_id, dense=DENSE.config_id, matched_on="iso_flop")
+    studies = Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, HALFWAY)
+    assert summary(tmp_path / "named", *studies, primary=primary) == summary(tmp_path / "unnamed", *studies)
+
+
+def test_a_primary_pair_without_runs_is_said_and_not_replaced_in_silence(tmp_path: Path):
+    primary = PrimaryPair(sparse=LARGE.config_id, dense=DENSE.config_id, matched_on="iso_flop")
+    studies = [Study(DENSE, ALIKE, is_twin=True), Study(SPARSE, HALFWAY), Study(LARGE, {0: "crashed", 1: None})]
+    text = summary(tmp_path, *studies, primary=primary)
+    assert text.startswith(
+        "The sweep's primary pair shares no seed that went well, so it is not compared. At equal useful FLOPs per "
+        "token the sparse configuration (4 experts, capacity factor 2) is 0.070"
+    )
+
+
+def test_dense_twins_of_several_kinds_are_told_apart(tmp_path: Path):
+    text = summary(
+        tmp_path,
+        Study(DENSE, ALIKE, twins={"iso_flop": [SPARSE]}),
+        Study(SPARSE, better_by(0.05)),
+        Study(LARGE, better_by(0.01)),
+        Study(WIDER, {0: ALIKE[0], 1: "diverged"}, twins={"iso_active_params": [LARGE]}),
+    )
+    assert text.endswith(" 1 of 2 runs (dense of equal active parameters) diverged, which counts as the worst.")
