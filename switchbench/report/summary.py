@@ -83,12 +83,16 @@ def _about_best(pair: Pair, *, number: int, among: Sequence[Configuration]) -> s
 
 
 def _about_other_twin(pair: Pair) -> str:
-    return f"At {equal_in(pair.matched_on)} it {_outcome(pair)} ({_doubt(pair)})."
+    return f"At {equal_in(pair.matched_on)} it is {_compared(pair)}{_where(pair)} ({_doubt(pair)})."
 
 
 def _outcome(pair: Pair) -> str:
+    return f"is {_compared(pair)} {_when(pair)}{_where(pair)}"
+
+
+def _compared(pair: Pair) -> str:
     better = "better" if _difference(pair) < 0 else "worse"
-    return f"is {_nats(pair.measured('delta_nll'))} {better} than its dense twin {_when(pair)}{_where(pair)}"
+    return f"{_nats(pair.measured('delta_nll'))} {better} than its dense twin"
 
 
 def _when(pair: Pair) -> str:

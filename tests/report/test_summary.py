@@ -228,8 +228,7 @@ def test_a_sparse_configuration_is_told_against_all_its_twins(tmp_path: Path):
         "nats better than its dense twin after 2.40M tokens (95% interval over 2 seeds); it needs "
     )
     assert text.endswith(
-        ". At equal total parameters it is 0.130 ± 0.000 nats worse than its dense twin after 2.40M tokens (95% "
-        "interval over 2 seeds)."
+        ". At equal total parameters it is 0.130 ± 0.000 nats worse than its dense twin (95% interval over 2 seeds)."
     )
 
 
