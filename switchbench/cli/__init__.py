@@ -18,7 +18,10 @@ from switchbench import __version__
 from switchbench.cli.bench import bench_app
 from switchbench.cli.cost import cost
 from switchbench.cli.fit import fit
+from switchbench.cli.prune import prune
 from switchbench.cli.report import report
+from switchbench.cli.show import show
+from switchbench.cli.status import status
 from switchbench.cli.sweep import EXIT_INTERRUPTED, sweep
 from switchbench.cli.validate import init, schema, validate
 from switchbench.errors import SweepFileError, SwitchbenchError
@@ -93,7 +96,10 @@ def _root(
 
 
 app.command(short_help="Train what a sweep file asks for and what is still missing.")(sweep)
+app.command(short_help="Say what is done, running, failed and missing, also while sweeps run.")(status)
 app.command(short_help="Draw the tables that contrast dense and sparse.")(report)
+app.command(short_help="Say everything about a run; of two, in which fields they differ.")(show)
+app.command(short_help="Remove results that are no longer in their sweep's file.")(prune)
 app.command(short_help="Fit a law of loss to a table of runs, with its doubts.")(fit)
 app.command(short_help="Say what models cost, by arithmetic, up to 1.6 trillion weights.")(cost)
 app.add_typer(bench_app, name="bench", short_help="Measure the layer or the training step.")

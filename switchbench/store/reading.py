@@ -4,11 +4,12 @@ The schema is that of the records, never that of the first file: a column that a
 default, one that only a newer file has is left out and named. Nothing here imports pandas.
 """
 
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from switchbench.record import FINAL_STATUSES, RECORD_SCHEMA, RunRecord, StepRecord, TimingRecord
 from switchbench.store.folder import SweepFolder
-from switchbench.store.schemas import SCHEMA_VERSION_KEY, Record, arrow_schema
+from switchbench.store.schemas import SCHEMA_VERSION_KEY, SPEC_KEY, Record, arrow_schema
 
 _Row = TypeVar("_Row", RunRecord, StepRecord, TimingRecord)
 
@@ -120,6 +121,34 @@ def read_status(folder: SweepFolder, run_id: str, *, with_curve: bool = False) -
     except _Unreadable:
         return None
     return status
+
+
+def read_run(folder: SweepFolder, run_id: str) -> list[RunRecord]:
+    """The rows of one run, the last its own end; none where no file can be read.
+
+    Args:
+        folder: The sweep's folder.
+        run_id: The run.
+    """
+    try:
+        table = _read_table(folder.runs / f"{run_id}.parquet", RunRecord)
+        return [RunRecord.model_validate(row) for row in table.to_pylist()]
+    except (_Unreadable, ValidationError):
+        return []
+
+
+def read_spec(folder: SweepFolder, run_id: str) -> dict[str, Any] | None:
+    """The specification of a run as it stands in the metadata of its result; None where there is none to be read.
+
+    Args:
+        folder: The sweep's folder.
+        run_id: The run.
+    """
+    try:
+        content = json.loads((pq.read_schema(folder.runs / f"{run_id}.parquet").metadata or {})[SPEC_KEY])
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def timed_configs(folder: SweepFolder, *, machine_id: str | None = None) -> set[str]:

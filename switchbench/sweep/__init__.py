@@ -16,7 +16,7 @@ Beside this: ``filters`` chooses cells, ``inventory`` says what a file comes to,
 ``starter`` writes one to start from.
 """
 
-from switchbench.sweep.cells import Cell, Sweep, describe_cell
+from switchbench.sweep.cells import Cell, Sweep, describe_cell, describe_settings
 from switchbench.sweep.filters import CellFilter, parse_filter
 from switchbench.sweep.formulas import Dropped
 from switchbench.sweep.inventory import dropped_lines, inventory_json, inventory_line
@@ -32,6 +32,7 @@ __all__ = [
     "Primary",
     "Sweep",
     "describe_cell",
+    "describe_settings",
     "dropped_lines",
     "file_schema",
     "inventory_json",

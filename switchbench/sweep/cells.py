@@ -124,10 +124,23 @@ def describe_cell(cell: Cell) -> str:
     Args:
         cell: A cell of the sweep.
     """
-    settings = {path.rpartition(".")[2]: value for path, value in cell.settings.items()}
+    return describe_settings(cell.settings, role=cell.role)
+
+
+def describe_settings(swept: Mapping[str, Any], *, role: str) -> str:
+    """Put swept settings into words, as :func:`describe_cell` does.
+
+    Args:
+        swept: The swept fields, by path, with their values.
+        role: The kind of the FFN.
+
+    >>> describe_settings({"model.ffn.num_experts": 16, "train.learning_rate": 0.01, "seed": 3}, role="sparse")
+    '16 experts, learning_rate 0.01'
+    """
+    settings = {path.rpartition(".")[2]: value for path, value in swept.items()}
     settings.pop("seed", None)
     settings.pop("kind", None)
-    words = ["dense" if cell.role == "dense" else "sparse"]
+    words = [role]
     for name, value in settings.items():
         match name:
             case "num_experts":
