@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,7 +16,6 @@ from switchbench.store import (
     SweepFolder,
     UnreadableFile,
     find_sweeps,
-    parquet_files,
     read_manifest,
     read_run,
     read_statuses,
@@ -185,8 +184,11 @@ def stand(folder: SweepFolder, manifest: Manifest) -> SweepStanding:
             for cell in manifest.cells
         ),
         timed=frozenset(timed_configs(folder) & config_ids),
-        unreadable=tuple(unreadable),
-        num_strangers=sum(path.stem not in run_ids for path in parquet_files(folder.runs)),
+        unreadable=tuple(
+            file if file.path.stem in run_ids else replace(file, remedy="No run of this sweep needs it.")
+            for file in unreadable
+        ),
+        num_strangers=len(statuses.keys() - run_ids),
     )
 
 
