@@ -18,7 +18,7 @@ import pytest
 
 from switchbench import __version__, cli
 from switchbench.data.corpora import prepare_corpus
-from switchbench.launch import local, plan
+from switchbench.launch import plan, run
 from switchbench.launch.estimates import estimate_plan
 from switchbench.launch.plan import expand_sweep
 from switchbench.launch.slots import Setup
@@ -62,7 +62,7 @@ def place(
     write_sweep(tmp_path / "small.yaml", corpus=tmp_path / "corpus")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWITCHBENCH_CACHE", str(cache))
-    monkeypatch.setitem(local.run_plan.__kwdefaults__, "functions", FUNCTIONS)
+    monkeypatch.setitem(run.run_plan.__kwdefaults__, "functions", FUNCTIONS)
     monkeypatch.setitem(estimate_plan.__kwdefaults__, "functions", FUNCTIONS)
     # The machine's locks as well, so that nothing else on this machine makes a test wait.
     temporary = tmp_path_factory.mktemp("tmp")
@@ -415,7 +415,7 @@ def test_a_python_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_ctrl_c_says_how_to_go_on(command: Command, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     functions = dataclasses.replace(FUNCTIONS, run="tests.launch.stand_ins:run_and_interrupt_parent")
-    monkeypatch.setitem(local.run_plan.__kwdefaults__, "functions", functions)
+    monkeypatch.setitem(run.run_plan.__kwdefaults__, "functions", functions)
     answer = command("sweep", "small.yaml", "sweep.seeds=[0]", "--workers", "1")
     assert answer.code == 130
     assert answer.err.splitlines()[-2:] == [
@@ -441,7 +441,7 @@ def trainers(parent: psutil.Process) -> list[psutil.Process]:
     return [forked for child in parent.children() for forked in child.children()]
 
 
-def test_kill_minus_nine_on_a_real_worker(real_sweep: subprocess.Popen[str], place: Path) -> None:
+def test_a_real_worker_that_is_killed_is_tried_again(real_sweep: subprocess.Popen[str], place: Path) -> None:
     folder = SweepFolder(place / "results" / "small")
     assert real_sweep.stderr is not None
     seen = list(itertools.takewhile(lambda line: "] started  " not in line, real_sweep.stderr))
@@ -451,23 +451,22 @@ def test_kill_minus_nine_on_a_real_worker(real_sweep: subprocess.Popen[str], pla
     assert len({tuple(worker.cpu_affinity()) for worker in workers}) == len(workers)
     workers[0].send_signal(signal.SIGKILL)
     out, err = real_sweep.communicate(timeout=60)
-    assert real_sweep.returncode == 3, err
+    assert real_sweep.returncode == 0, err
+    assert err.count("killed by SIGKILL") == err.count("tried again (2 of 3)") == 1
     rows = [row for row in read_runs(folder) if row.parent_run_id is None]
-    assert sorted(row.status for row in rows) == ["killed", "ok", "ok"]
-    assert all(row.nll is not None and row.allocator for row in rows if row.status == "ok")
-    assert all(row.run_time_s for row in rows if row.status == "ok")
+    assert sorted(row.status for row in rows) == ["ok", "ok", "ok"]
+    assert all(row.nll is not None and row.allocator for row in rows)
+    assert all(row.run_time_s for row in rows)
     assert all(row.estimated_time_s and row.estimated_peak_memory_bytes for row in rows)
-    # What the killed one could not tell is known all the same.
     for name in ("machine", "machine_id", "device", "device_name", "threads", "switchbench_version", "torch_version"):
         assert len({getattr(row, name) for row in rows} - {None}) == 1, name
         assert all(getattr(row, name) is not None for row in rows), name
     assert all(row.started_at for row in rows)
     assert len({row.commit for row in rows}) == 1
     timings = read_timings(folder)
-    assert len(timings) == 2
+    assert len(timings) == 3
     assert all(timing.trained_weights and timing.cpu_share for timing in timings)
-    assert "1 run failed" in err
-    assert "3 runs started, 1 failed, 2 timed." in out
+    assert "3 runs started, 0 failed, 3 timed." in out
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
