@@ -58,7 +58,7 @@ def use_rows(
         table: The table.
         columns: Where N, E, D, the loss and the seed come from.
         where: A filter over its columns, such as ``k == 1 and (router_type == 'Dense' or seed == 42)``. A row in which
-            a value that decides is null is left out.
+            a value that decides is null is left out: null is smaller or larger than nothing.
         group_by: A column whose values are the groups of rows that vary together.
 
     Raises:
@@ -121,7 +121,10 @@ def _filter(table: pa.Table, where: str, *, reasons: Counter[tuple[str, bool]]) 
             missing = [name for name, value in row.items() if value is None]
             if not missing:
                 raise
-            reasons[f"{missing[0]} is missing, which --where asks for", False] += 1
+            if expression.holds(row):
+                kept.append(i)
+            else:
+                reasons[f"{missing[0]} is missing, which --where asks for", False] += 1
             continue
         if not isinstance(decision, bool):
             raise ExpressionError("a filter is to be true or false of every row", expression=where, column=1)
