@@ -59,8 +59,10 @@ class Executor(Protocol):
 
     device: str
     """``cpu`` or ``cuda``."""
-    num_slots: int
-    """Attempts side by side; of a cluster, as far as is known now."""
+
+    @property
+    def num_slots(self) -> int:
+        """Attempts side by side; of a cluster, as far as is known now."""
 
     def has_room(self) -> bool:
         """Whether another attempt can be started now."""

@@ -1,10 +1,5 @@
 """Runs a plan from its first claim to its last step time: a failed run is a row, not the end."""
 
-import signal
-import threading
-import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +8,7 @@ from switchbench.launch.cluster import run_on_cluster
 from switchbench.launch.estimates import measured_estimates
 from switchbench.launch.events import Listener, RunEnded, Warned
 from switchbench.launch.forkserver import warm_server
+from switchbench.launch.interrupts import first_interrupt_noted
 from switchbench.launch.limits import Limits, memory_warning
 from switchbench.launch.local import LocalExecutor
 from switchbench.launch.locks import on_this_machine
@@ -86,18 +82,15 @@ def run_plan(
         write_plan_manifest(plan)
         return Outcome(plan=plan)
     if setup.cluster is not None:
-        with _first_interrupt_noted() as is_interrupted:
-            ended, timed = run_on_cluster(
-                plan,
-                cluster=setup.cluster,
-                setup=setup,
-                policy=policy,
-                cache_root=cache_root,
-                functions=functions,
-                on_event=on_event,
-                is_interrupted=is_interrupted,
-                before_start=lambda: write_plan_manifest(plan),
-            )
+        ended, timed = run_on_cluster(
+            plan,
+            cluster=setup.cluster,
+            setup=setup,
+            policy=policy,
+            cache_root=cache_root,
+            functions=functions,
+            on_event=on_event,
+        )
         return Outcome(plan=plan, ended=tuple(ended), timed=timed)
     with on_this_machine(alone=False, on_event=on_event) as beside_others, warm_server(preload=functions.preload):
         prepare_corpora(plan, cache_root=cache_root, on_event=on_event)
@@ -127,7 +120,7 @@ def run_plan(
                 cache_root=cache_root,
                 function=functions.run,
             )
-            with Claims(plan.folder, on_event=on_event) as claims, _first_interrupt_noted() as is_interrupted:
+            with Claims(plan.folder, on_event=on_event) as claims, first_interrupt_noted() as is_interrupted:
                 ended = Scheduler(
                     estimates,
                     executor=executor,
@@ -149,24 +142,3 @@ def run_plan(
             function=functions.time,
         )
     return Outcome(plan=plan, ended=tuple(ended), timed=timed)
-
-
-@contextmanager
-def _first_interrupt_noted() -> Iterator[Callable[[], bool]]:
-    """Note a first Ctrl-C instead of raising it: give the function that says whether there was one."""
-    noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: types.FrameType | None) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(number)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(noted)
-    finally:
-        signal.signal(signal.SIGINT, before)

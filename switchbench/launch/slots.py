@@ -2,16 +2,29 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from switchbench.errors import UsageError
 from switchbench.launch.events import Listener, Warned
 from switchbench.launch.locks import Lock
 from switchbench.launch.messages import Machine
 from switchbench.spec import Dispatch, ExecutionSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Machines other than this one."""
+
+    kind: Literal["ray", "slurm"]
+    """What shares them out."""
+    address: str | None = None
+    """Of Ray: ``host:port`` of the head; None: the cluster that this machine is part of, or a new one of it alone."""
+    slurm: Mapping[str, str] = field(default_factory=dict)
+    """Of Slurm: options of ``sbatch``, such as ``partition``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +41,8 @@ class Setup:
     """How experts are computed."""
     checkpoint_every_s: float = 600.0
     """Least time between two checkpoints of a run."""
+    cluster: Cluster | None = None
+    """Where the runs are executed; None: on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

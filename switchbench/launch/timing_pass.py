@@ -53,59 +53,112 @@ def time_untimed(
     """
     if not choose_items(plan, machine_id=machine.machine_id):
         return 0
-    log_path = plan.folder.log_path("timing")
     with on_this_machine(alone=True, on_event=on_event):
         items = choose_items(plan, machine_id=machine.machine_id)  # the wait may have been long
-        if not items:
-            return 0
-        on_event(TimingProgressed(configurations=len(items), fraction=0.0))
-        process, connection = start_process(
-            function,
+        records = measure_items(
             items,
-            execution,
+            execution=execution,
             environment=environment,
             sweep=plan.sweep.name,
-            log_path=str(log_path),
-            cache_root=None if cache_root is None else str(cache_root),
+            log_path=plan.folder.log_path("timing"),
+            cache_root=cache_root,
+            on_event=on_event,
+            function=function,
         )
-        records: list[TimingRecord] | None = None
-        try:
-            while records is None:
-                if not connection.poll(TICK_S):
-                    on_event(Ticked())
-                    continue
-                kind, value = connection.recv()
-                if kind == "timings":
-                    records = value
-                else:
-                    on_event(TimingProgressed(configurations=len(items), fraction=value))
-        except (EOFError, OSError):  # the process has ended
-            pass
-        process.join(EXIT_PATIENCE_S)
-        end_processes([process])
-        connection.close()
-    if records is None:
-        _, reason = describe_death(process.exitcode, log_path=log_path)
-        on_event(Warned(text=f"the step times were not measured: the process {reason}. Log: {log_path}"))
-        return 0
-    for record in records:
-        write_timing(plan.folder, record)
-    _delete_weights(plan.folder, plan=plan, config_ids={record.config_id for record in records})
-    on_event(TimingEnded(configurations=len(records)))
+    keep_timings(plan, records, on_event=on_event)
     return len(records)
 
 
-def choose_items(plan: Plan, *, machine_id: str) -> list[TimingItem]:
-    """Choose what to time: a run for every configuration that ended well and is not timed on this machine.
+def measure_items(
+    items: list[TimingItem],
+    *,
+    execution: ExecutionSpec,
+    environment: Mapping[str, str],
+    sweep: str,
+    log_path: Path,
+    cache_root: Path | None,
+    on_event: Listener,
+    function: str,
+) -> list[TimingRecord]:
+    """Measure step times in a process of its own; whoever calls this has the machine alone.
+
+    Args:
+        items: What to time.
+        execution: Device, threads and cores, as in the runs.
+        environment: Variables of the process.
+        sweep: Name of the sweep.
+        log_path: File that takes the process's output.
+        cache_root: Where prepared corpora are kept; None: the default place.
+        on_event: Told what happens.
+        function: What the process runs, as ``package.module:function``.
+
+    Returns:
+        A record per item; none when the process dies, which is told as a warning.
+    """
+    if not items:
+        return []
+    on_event(TimingProgressed(configurations=len(items), fraction=0.0))
+    process, connection = start_process(
+        function,
+        items,
+        execution,
+        environment=environment,
+        sweep=sweep,
+        log_path=str(log_path),
+        cache_root=None if cache_root is None else str(cache_root),
+    )
+    records: list[TimingRecord] | None = None
+    try:
+        while records is None:
+            if not connection.poll(TICK_S):
+                on_event(Ticked())
+                continue
+            kind, value = connection.recv()
+            if kind == "timings":
+                records = value
+            else:
+                on_event(TimingProgressed(configurations=len(items), fraction=value))
+    except (EOFError, OSError):  # the process has ended
+        pass
+    process.join(EXIT_PATIENCE_S)
+    end_processes([process])
+    connection.close()
+    if records is None:
+        _, reason = describe_death(process.exitcode, log_path=log_path)
+        on_event(Warned(text=f"the step times were not measured: the process {reason}. Log: {log_path}"))
+        return []
+    return records
+
+
+def keep_timings(plan: Plan, records: list[TimingRecord], *, on_event: Listener) -> None:
+    """Write step times, and delete the weights that they were measured with.
 
     Args:
         plan: The plan.
-        machine_id: This machine.
+        records: The step times.
+        on_event: Told that they are there.
+
+    Raises:
+        ResultsFolderError: one cannot be written.
+    """
+    for record in records:
+        write_timing(plan.folder, record)
+    _delete_weights(plan.folder, plan=plan, config_ids={record.config_id for record in records})
+    if records:
+        on_event(TimingEnded(configurations=len(records)))
+
+
+def choose_items(plan: Plan, *, machine_id: str | None) -> list[TimingItem]:
+    """Choose what to time: a run for every configuration that ended well and is not timed on a machine.
+
+    Args:
+        plan: The plan.
+        machine_id: The machine; None: any.
     """
     statuses, _ = read_statuses(plan.folder)
     timed = timed_configs(plan.folder, machine_id=machine_id)
     chosen: dict[str, TimingItem] = {}
-    for cell in plan.cells:
+    for cell in plan.chosen:
         run_id, config_id = cell.spec.run_id, cell.spec.config_id
         if config_id in timed or statuses.get(run_id) != "ok":
             continue
