@@ -108,7 +108,7 @@ def test_a_filtered_plan(sweep: Sweep) -> None:
         ("num_experts > 99", "--filter 'num_experts > 99' chooses none of 3 runs: num_experts is 2 or 4 or 1."),
         ("num_exprts > 2", "Did you mean 'num_experts'?"),
         ("num_experts >", "--filter: cannot be read from here on"),
-        ("num_experts", "a filter is true or false, such as num_experts <= 16"),
+        ("num_experts", "--filter: a filter is true or false, such as num_experts <= 16"),
     ],
 )
 def test_a_filter_that_is_none(sweep: Sweep, text: str, problem: str) -> None:

@@ -65,6 +65,8 @@ class SweepStanding:
     """Result files that cannot be read."""
     num_strangers: int
     """Runs whose results are there and that the manifest no longer names."""
+    num_running_strangers: int
+    """Runs that a command is running and that the manifest no longer names, since the file was amended meanwhile."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -80,6 +82,7 @@ class SweepStanding:
             "configurations": len(self.labels),
             "timed": len(self.timed),
             "not_in_manifest": self.num_strangers,
+            "running_not_in_manifest": self.num_running_strangers,
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -189,6 +192,7 @@ def stand(folder: SweepFolder, manifest: Manifest) -> SweepStanding:
             for file in unreadable
         ),
         num_strangers=len(statuses.keys() - run_ids),
+        num_running_strangers=len(claims.keys() - run_ids),
     )
 
 

@@ -87,6 +87,10 @@ def _print_sweep(sweep: SweepStanding, *, console: Console) -> None:
         text = f"{which} no longer in the sweep file; `switchbench prune` removes {them}."
         console.print()
         console.print(Text(text, style="dim"))
+    if running := counts["running_not_in_manifest"]:
+        what = "1 run" if running == 1 else f"{running} runs"
+        console.print()
+        console.print(Text(f"A command is also running {what} of an earlier version of the sweep file.", style="cyan"))
     if (counts["missing"] or counts["failed"]) and not counts["running"]:
         console.print()
         console.print("To complete it:")

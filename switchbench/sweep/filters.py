@@ -23,6 +23,8 @@ class CellFilter:
 
     expression: Expression
     """What must hold of a cell."""
+    label: str = "--filter"
+    """What it is called in messages."""
 
     def chooses(self, spec: RunSpec) -> bool:
         """Say whether a cell is chosen.
@@ -33,7 +35,10 @@ class CellFilter:
         Raises:
             ExpressionError: the filter is not true or false of it.
         """
-        return self.expression.holds({name: resolved_value(name, spec) for name in self.expression.names})
+        try:
+            return self.expression.holds({name: resolved_value(name, spec) for name in self.expression.names})
+        except ExpressionError as error:
+            raise _labeled(error, text=self.expression.text, label=self.label) from None
 
     def describe_values(self, specs: Iterable[RunSpec]) -> str:
         """List the values that runs have of the filter's names: ``num_experts is 4 or 16``.
@@ -64,10 +69,14 @@ def parse_filter(text: str, *, label: str = "--filter") -> CellFilter:
     try:
         expression = parse_expression(text)
     except ExpressionError as error:
-        raise ExpressionError(f"{label}: {error.problem}", expression=text, column=error.column) from None
+        raise _labeled(error, text=text, label=label) from None
     for name, column in expression.names.items():
         if path_of(name) is None and name not in (*COMPUTED, "seed"):
             suggestion = did_you_mean(name, [*all_names(), "seed"]) or f" Computed names: {', '.join(COMPUTED)}."
             problem = f"{label}: {name} is not a field, a computed name or the seed.{suggestion}"
             raise ExpressionError(problem, expression=text, column=column)
-    return CellFilter(expression)
+    return CellFilter(expression, label=label)
+
+
+def _labeled(error: ExpressionError, *, text: str, label: str) -> ExpressionError:
+    return ExpressionError(f"{label}: {error.problem}", expression=text, column=error.column)

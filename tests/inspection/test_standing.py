@@ -98,6 +98,15 @@ def test_a_run_that_is_silent_for_long(command: Command, mixed: SweepFolder, mon
     assert "heard of 0" in early
 
 
+def test_a_command_that_runs_what_is_no_longer_in_the_file(command: Command, mixed: SweepFolder) -> None:
+    with claims_on(mixed) as claims:
+        claims.try_claim("0123456789ab")
+        counts = only_sweep(json.loads(command("status", "--json").out))["counts"]
+        text = command("status").out
+    assert (counts["running"], counts["running_not_in_manifest"]) == (0, 1)
+    assert "also running 1 run of an earlier version of the sweep file" in text
+
+
 def test_files_that_cannot_be_read_are_listed_and_their_runs_missing(command: Command, mixed: SweepFolder) -> None:
     broken = mixed.runs / f"{read_manifest(mixed).cells[0].run_id}.parquet"
     broken.write_bytes(b"")

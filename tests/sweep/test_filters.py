@@ -86,8 +86,9 @@ def test_every_name_has_a_value() -> None:
     [
         ("num_expert > 1", "--filter: num_expert is not a field, .* or the seed. Did you mean 'num_experts'?"),
         ("blah > 1", "Computed names: vocab_size"),
+        ("size > 3", "--filter: only numbers can be smaller or larger, got 'xxs'"),
         ("num_experts > ", "--filter: cannot be read from here on"),
-        ("num_experts + 1", "a filter is true or false"),
+        ("num_experts + 1", "--filter: a filter is true or false"),
     ],
 )  # fmt: skip
 def test_a_filter_that_is_none(text: str, problem: str) -> None:
