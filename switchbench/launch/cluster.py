@@ -130,6 +130,7 @@ def run_on_cluster(
             setup=setup,
             functions=functions,
             cache_root=None if cache_root is None else cache_root.resolve(),
+            working_folder=Path.cwd(),
             mark=mark,
             mark_content=content,
             timeout_s=policy.timeout_s,

@@ -62,7 +62,7 @@ def carry_out(job: Job, *, errand: Errand, tell: Tell) -> Parcel:
         _check_version(errand)
         machine = find_machine(errand)
         tell(machine)
-        _check_corpus(job.cell.spec, cache_root=errand.cache_root)
+        _check_corpus(job.cell.spec, errand=errand)
         with ExitStack() as until_end:
             is_shared = shares_folder(errand)
             until_end.enter_context(on_this_machine(alone=False, on_event=lambda event: _heed(tell)))
@@ -106,7 +106,7 @@ def carry_out_timing(
         _check_version(errand)
         machine = find_machine(errand)
         for item in items:
-            _check_corpus(item.spec, cache_root=errand.cache_root)
+            _check_corpus(item.spec, errand=errand)
         with tempfile.TemporaryDirectory(prefix="switchbench-") as name, ExitStack() as until_end:
             folder, here = Path(name), list(items)
             for index, item in enumerate(items):
@@ -227,8 +227,11 @@ def _check_version(errand: Errand) -> None:
         )
 
 
-def _check_corpus(spec: RunSpec, *, cache_root: Path | None) -> None:
-    corpus = prepare_corpus(spec.data, cache_root=cache_root)
+def _check_corpus(spec: RunSpec, *, errand: Errand) -> None:
+    path = spec.data.path
+    if path is not None and not path.startswith("~"):
+        path = str(errand.working_folder / path)
+    corpus = prepare_corpus(spec.data.model_copy(update={"path": path}), cache_root=errand.cache_root)
     if corpus.fingerprint != spec.data_fingerprint:
         name = spec.data.path or spec.data.corpus
         cause = "its Python is of another version" if spec.data.corpus == "python-stdlib" else "its files differ"

@@ -250,11 +250,18 @@ def test_the_command_trains_there_what_it_trains_here(nodes: Any, tmp_path: Path
     write_sweep(file, corpus=tmp_path / "corpus")
 
     def sweep(results: str, *options: str) -> dict[str, float | None]:
-        settings = ["sweep.seeds=[0]", "sweep.grid={model.ffn.num_experts: [2]}", "--device", "cpu", "--json"]
+        settings = [
+            "sweep.seeds=[0]",
+            "sweep.grid={model.ffn.num_experts: [2]}",
+            "base.data.path=corpus",
+            "--device",
+            "cpu",
+            "--json",
+        ]
         command = [sys.executable, "-m", "switchbench", "sweep", str(file), *settings, "--no-calibrate"]
         done = subprocess.run(
-            [*command, "--results", str(tmp_path / results), *options],
-            cwd=ROOT,
+            [*command, "--device", "cpu", "--results", str(tmp_path / results), *options],
+            cwd=tmp_path,
             env=os.environ | {"SWITCHBENCH_CACHE": str(tmp_path / "cache")},
             capture_output=True,
             text=True,
