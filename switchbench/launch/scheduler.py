@@ -35,6 +35,8 @@ TICK_S = 1.0
 """Longest time without an event."""
 LOOK_ELSEWHERE_S = 2.0
 """Time between two looks at the runs that other commands are running."""
+WATCH_MEMORY_S = 0.5
+"""Time between two looks at the memory of the runs: each look takes some milliseconds a run, from the run as well."""
 SCARCE_MEMORY = 0.04
 """Share of the machine's memory that must stay available; below it the largest run is ended."""
 
@@ -106,7 +108,7 @@ class Scheduler:
         self._waiting = deque(in_starting_order(plan.to_run))
         self._elsewhere: list[PlannedCell] = []
         self._told_elsewhere: set[str] = set()
-        self._looked_s = -math.inf
+        self._looked_s = self._weighed_s = -math.inf
         self._running: dict[str, _Attempt] = {}
         self._history: dict[str, _History] = {}
         self._ended: list[RunEnded] = []
@@ -282,6 +284,9 @@ class Scheduler:
             taken_s = time.monotonic() - attempt.started_s
             if self._policy.timeout_s is not None and taken_s > self._policy.timeout_s:
                 self._end(attempt, "timeout", f"took longer than {duration(self._policy.timeout_s)}")
+        if time.monotonic() - self._weighed_s < WATCH_MEMORY_S:
+            return
+        self._weighed_s = time.monotonic()
         memory = {run_id: self._executor.memory_bytes(attempt.job) for run_id, attempt in self._running.items()}
         known = {run_id: used for run_id, used in memory.items() if used is not None}
         for run_id, used in known.items():

@@ -202,3 +202,11 @@ def run_and_interrupt_twice(connection: Connection, spec: RunSpec, execution: Ex
         os.kill(parent.pid, signal.SIGINT)
         time.sleep(2)
     time.sleep(3600)
+
+
+def run_and_chatter(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    """Tells of its progress a thousand times within a second."""
+    for number in range(1000):
+        connection.send(("progress", Progress(tokens_done=number, tokens_total=1000, nll=2.5)))
+        time.sleep(0.001)
+    run(connection, spec, execution, **rest)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from switchbench.launch.claims import Claims, read_claims
-from switchbench.launch.events import Event, RunElsewhere, RunEnded, RunRetried, RunStarted, Warned
+from switchbench.launch.events import Event, RunElsewhere, RunEnded, RunProgressed, RunRetried, RunStarted, Warned
+from switchbench.launch.executor import Job
+from switchbench.launch.local import LocalExecutor
 from switchbench.launch.plan import Plan, make_plan
 from switchbench.launch.run import Outcome, WorkerFunctions
 from switchbench.launch.scheduler import Policy
@@ -99,6 +101,17 @@ def test_fail_fast_starts_nothing_more(plan_of: PlanOf, run_it: RunIt, heard: li
     outcome = run_it(plan_of(seeds=[KILLED, WELL]), policy=Policy(max_tries=1, fail_fast=True), workers=1)
     assert [end.status for end in outcome.ended] == ["killed"]
     assert starts_of(heard, seed=WELL) == 0
+
+
+def test_what_runs_tell_makes_nobody_look_at_their_memory_more_often(
+    plan_of: PlanOf, run_it: RunIt, heard: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Job] = []
+    look = LocalExecutor.memory_bytes
+    monkeypatch.setattr(LocalExecutor, "memory_bytes", lambda self, job: looks.append(job) or look(self, job))
+    run_it(plan_of(seeds=[WELL]), functions=doing("run_and_chatter"), workers=1)
+    assert sum(isinstance(event, RunProgressed) for event in heard) == 3003
+    assert 0 < len(looks) < 300  # on the slowest machine; without a pause between looks there are thousands
 
 
 @pytest.mark.parametrize(
