@@ -1,5 +1,6 @@
 """Everything about one run: what it is, what it costs, how it ended; and what makes two runs two."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ from switchbench.inspection.differences import Difference, chosen_fields, differ
 from switchbench.inspection.search import KnownRun, find_run, known_runs
 from switchbench.inspection.standing import end_of, heartbeat_json, labels_of
 from switchbench.launch.claims import Heartbeat, read_claims
-from switchbench.record import RunRecord
+from switchbench.record import RunRecord, TimingRecord
 from switchbench.spec import RunSpec
-from switchbench.store import ManifestCell, read_run, read_status
+from switchbench.store import ManifestCell, ResultsFileWarning, SweepFolder, read_run, read_status, read_timings
 from switchbench.sweep import describe_settings
 
 DOSSIER_SCHEMA = 1
@@ -53,6 +54,8 @@ class Dossier:
     """How it ended; None: it has not."""
     rows: tuple[RunRecord, ...]
     """Its results: a row per annealed point, the last its end."""
+    timings: tuple[TimingRecord, ...]
+    """Step times of its configuration, alone on each machine."""
     heartbeat: Heartbeat | None
     """What was last heard of it; None: it is not running."""
     log_path: Path | None
@@ -117,6 +120,7 @@ class Dossier:
             "caveats": {code: footnote_of(code) for code in caveats},
             "log": None if self.log_path is None else str(self.log_path),
             "rows": [row.model_dump(mode="json") for row in self.rows],
+            "timings": [timing.model_dump(mode="json") for timing in self.timings],
             "nearest": None if self.nearest is None else {"run_id": self.nearest.run_id, "label": self.nearest.label},
             "changed": None if self.nearest is None else [difference_json(each) for each in self.changed],
         }
@@ -202,6 +206,9 @@ def _dossier(run: KnownRun, *, among: Sequence[KnownRun]) -> Dossier:
         )
     labels = labels_of(run.manifest)
     nearest = None if run.cell is not None else _nearest(spec, cells=run.manifest.cells)
+    rows = read_run(run.folder, run.run_id)
+    named = run.cell or end_of(rows)
+    config_id = None if named is None else named.config_id
     log_path = run.folder.log_path(run.run_id)
     return Dossier(
         run=run,
@@ -210,7 +217,8 @@ def _dossier(run: KnownRun, *, among: Sequence[KnownRun]) -> Dossier:
         cost=_cost(spec),
         twins=() if run.cell is None else tuple(_twins(run.cell, cells=run.manifest.cells, labels=labels)),
         status=read_status(run.folder, run.run_id),
-        rows=tuple(read_run(run.folder, run.run_id)),
+        rows=tuple(rows),
+        timings=tuple(_timings(run.folder, config_id=config_id)),
         heartbeat=read_claims(run.folder).get(run.run_id),
         log_path=log_path if log_path.exists() else None,
         also_in=tuple(each.manifest.sweep for each in among if each.run_id == run.run_id and each.folder != run.folder),
@@ -226,6 +234,12 @@ def _cost(spec: Mapping[str, Any]) -> Cost | None:
         return cost_of(RunSpec.model_validate(spec))
     except ValidationError:  # of another version
         return None
+
+
+def _timings(folder: SweepFolder, *, config_id: str | None) -> list[TimingRecord]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResultsFileWarning)  # what is wrong with other files is no matter of this run
+        return [timing for timing in read_timings(folder) if timing.config_id == config_id]
 
 
 def _nearest(spec: Mapping[str, Any], *, cells: Sequence[ManifestCell]) -> ManifestCell | None:

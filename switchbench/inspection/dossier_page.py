@@ -37,6 +37,8 @@ def print_dossier(dossier: Dossier, *, console: Console) -> None:
     _print_section("Costs by arithmetic", _costs(dossier), console=console)
     _print_section("Result", _result(dossier), console=console)
     _print_points(dossier, console=console)
+    alone = {timing.machine: duration(timing.step_time_s) for timing in dossier.timings}
+    _print_section("Step time of its configuration, alone", alone, console=console)
     for code in dict.fromkeys(code for row in dossier.rows for code in row.caveats):
         console.print(Text(f"{code}: {footnote_of(code)}", style="dim"))
 

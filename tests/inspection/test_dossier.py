@@ -43,6 +43,8 @@ def test_everything_about_a_run(command: Command, mixed: SweepFolder) -> None:
     assert "train.learning_rate" not in content["not_default"]
     assert content["cost"]["params_total"] == cost_of(spec).parameters.total
     assert [row["nll"] for row in content["rows"]] == [2.1, 2.0, 1.9]
+    (timing,) = content["timings"]
+    assert (timing["config_id"], timing["step_time_s"]) == (spec.config_id, 0.02)
     (twin,) = content["twins"]
     assert (twin["label"], twin["matched_on"]) == ("dense", "iso_flop")
     assert twin["run_id"] == next(
@@ -56,6 +58,7 @@ def test_everything_about_a_run(command: Command, mixed: SweepFolder) -> None:
         "Done.",
         "1.9000",
         "305k, 58.8k active",
+        "20.0 ms",
     ):
         assert part in text
     assert f"Log: results/capacity/logs/{cell.run_id}.log" in text
