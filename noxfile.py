@@ -88,6 +88,13 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Real sweeps that are killed, starved and misled; prints what survived, fault by fault. Takes some minutes."""
+    session.install("-e", ".", *groups("test"))
+    session.run("pytest", "-m", "faults", *(session.posargs or ["tests/faults"]))
+
+
+@nox.session
 def slow(session: nox.Session) -> None:
     """How often intervals hold the truth, simulated; prints a line per design. Takes some minutes."""
     session.install("-e", ".", *groups("test"))
