@@ -67,7 +67,7 @@ def carry_out(job: Job, *, errand: Errand, tell: Tell) -> Parcel:
             is_shared = shares_folder(errand)
             until_end.enter_context(on_this_machine(alone=False, on_event=lambda event: _heed(tell)))
             if is_shared:
-                return _run(job, errand=errand, machine=machine, tell=tell)
+                return _run(_seen_from(errand.working_folder, job), errand=errand, machine=machine, tell=tell)
             folder = Path(until_end.enter_context(tempfile.TemporaryDirectory(prefix="switchbench-")))
             here = replace(
                 job,
@@ -108,12 +108,13 @@ def carry_out_timing(
         for item in items:
             _check_corpus(item.spec, errand=errand)
         with tempfile.TemporaryDirectory(prefix="switchbench-") as name, ExitStack() as until_end:
-            folder, here = Path(name), list(items)
-            for index, item in enumerate(items):
+            folder, here = Path(name), []
+            for item in items:
+                file = None if item.checkpoint is None else errand.working_folder / item.checkpoint
                 if item.run_id in weights:
                     file = folder / f"{item.run_id}.safetensors"
                     file.write_bytes(weights[item.run_id])
-                    here[index] = replace(item, checkpoint=str(file))
+                here.append(replace(item, checkpoint=None if file is None else str(file)))
             until_end.enter_context(on_this_machine(alone=True, on_event=listen))
             slot = until_end.enter_context(_slot(errand, machine=machine))
             records = measure_items(
@@ -239,6 +240,16 @@ def _check_corpus(spec: RunSpec, *, errand: Errand) -> None:
             f"the text of {name} is not the one the sweep was planned with ({corpus.fingerprint}, planned "
             f"{spec.data_fingerprint}): {cause}. Runs on different text cannot be compared; make the machines alike"
         )
+
+
+def _seen_from(folder: Path, job: Job) -> Job:
+    """Make relative paths absolute; on another machine the working folder is another one."""
+    return replace(
+        job,
+        log_path=folder / job.log_path,
+        weights=None if job.weights is None else folder / job.weights,
+        unfinished=folder / job.unfinished,
+    )
 
 
 def _heed(tell: Tell) -> None:

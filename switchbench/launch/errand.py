@@ -32,7 +32,7 @@ class Errand:
     cache_root: Path | None
     """Where prepared corpora are kept; None: the default place of the machine."""
     working_folder: Path
-    """The command's, from which relative paths of text are seen."""
+    """The command's, from which relative paths of text and results are seen."""
     mark: Path
     """A file in the results folder."""
     mark_content: str

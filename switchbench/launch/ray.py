@@ -85,7 +85,8 @@ def connected(address: str | None) -> Iterator[None]:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UsageError(
             f"the Ray cluster {where} cannot be used: {said}. Nothing was started; `ray status` on this machine "
-            "shows whether it is part of the cluster, and `ray start --address HOST:PORT` makes it so"
+            "shows whether it is part of the cluster, and `ray start --address HOST:PORT` makes it so. Where a cluster "
+            "has a token, it must be in ~/.ray/auth_token here, too, with RAY_AUTH_MODE=token in the environment"
         ) from error
     try:
         yield

@@ -260,7 +260,7 @@ def test_the_command_trains_there_what_it_trains_here(nodes: Any, tmp_path: Path
         ]
         command = [sys.executable, "-m", "switchbench", "sweep", str(file), *settings, "--no-calibrate"]
         done = subprocess.run(
-            [*command, "--device", "cpu", "--results", str(tmp_path / results), *options],
+            [*command, "--device", "cpu", "--results", results, *options],
             cwd=tmp_path,
             env=os.environ | {"SWITCHBENCH_CACHE": str(tmp_path / "cache")},
             capture_output=True,
