@@ -25,6 +25,7 @@ class Caveat(StrEnum):
     HELD_OUT_OVERLAP = "HELD_OUT_OVERLAP"
     CUT_FILES = "CUT_FILES"
     EVALUATION_HEAVY = "EVALUATION_HEAVY"
+    TUNED_AT_EDGE = "TUNED_AT_EDGE"
     MISSING_RUNS = "MISSING_RUNS"
     DIVERGED_RUNS = "DIVERGED_RUNS"
     MIXED_CODE = "MIXED_CODE"
@@ -84,6 +85,8 @@ _FOOTNOTES = {
     Caveat.CUT_FILES: "The held-out part was cut from the ends of files, since there were too few whole files: "
     "it may resemble its training part.",
     Caveat.EVALUATION_HEAVY: "Evaluation took more than a tenth of the run's time.",
+    Caveat.TUNED_AT_EDGE: "The best tuned value of this configuration is the smallest or largest that was tried: one "
+    "further out may be better.",
     Caveat.MISSING_RUNS: "Some runs of this configuration failed or are missing; the rest is averaged.",
     Caveat.DIVERGED_RUNS: "Some runs of this configuration diverged; the mean is over those that did not.",
     Caveat.MIXED_CODE: "These runs come from different versions of the code or of PyTorch.",

@@ -117,8 +117,8 @@ def sweep(
     from switchbench.launch.cluster import check_options, unknown_estimates
     from switchbench.launch.display import watching
     from switchbench.launch.estimates import estimate_plan
-    from switchbench.launch.limits import Limits, memory_warning
-    from switchbench.launch.plan import Again, check_dispatch, expand_sweep, make_plan
+    from switchbench.launch.limits import Limits, check_dispatch, memory_warning
+    from switchbench.launch.plan import Again, expand_sweep, make_plan
     from switchbench.launch.plan_table import print_plan
     from switchbench.launch.run import run_plan
     from switchbench.launch.scheduler import Policy

@@ -34,6 +34,8 @@ class Configuration:
     """The rows of the earlier annealed points of each run, by seed, in the order of their tokens."""
     timing: TimingRecord | None
     """Its exclusive step time on the sweep's reference machine."""
+    is_tuned_at_edge: bool = False
+    """Whether its tuned values are at an edge of those that were tried."""
 
     @property
     def finished(self) -> dict[int, RunRecord]:
@@ -70,6 +72,8 @@ class Configuration:
         caveats = []
         if len(self.finished) == 1:
             caveats.append(Caveat.SINGLE_SEED)
+        if self.is_tuned_at_edge:
+            caveats.append(Caveat.TUNED_AT_EDGE)
         if self.missing or any(row.status != "diverged" for row in self.failed.values()):
             caveats.append(Caveat.MISSING_RUNS)
         if self.diverged:
@@ -82,7 +86,7 @@ def gather_configurations(
 ) -> tuple[Configuration, ...]:
     """Put the runs of a sweep in order: the configurations as the manifest lists them, each with what is there of it.
 
-    Rows of runs that the manifest does not list (any longer) are left out.
+    Rows of runs that the manifest does not list (any longer) are left out, and so are the tries of what is tuned.
 
     Args:
         manifest: What the sweep asks for.
@@ -91,7 +95,9 @@ def gather_configurations(
     """
     cells: dict[str, list[ManifestCell]] = {}
     for cell in manifest.cells:
-        cells.setdefault(cell.config_id, []).append(cell)
+        if cell.role != "tuning":
+            cells.setdefault(cell.config_id, []).append(cell)
+    at_edge = {tuned.config_id for tuned in manifest.tuning if tuned.at_edge}
     ends = {row.run_id: row for row in runs if row.parent_run_id is None}
     earlier: dict[str, list[RunRecord]] = {}
     for row in sorted(runs, key=lambda row: row.anneal_fraction):
@@ -102,7 +108,7 @@ def gather_configurations(
     return tuple(
         Configuration(
             config_id=config_id,
-            role=members[0].role,
+            role="dense" if members[0].role == "dense" else "sparse",
             twins=_twins(members),
             settings={path: value for path, value in members[0].settings.items() if path != "seed"},
             spec=members[0].spec,
@@ -110,6 +116,7 @@ def gather_configurations(
             ends={cell.seed: ends[cell.run_id] for cell in members if cell.run_id in ends},
             earlier={cell.seed: tuple(earlier.get(cell.run_id, ())) for cell in members},
             timing=timing_of.get(config_id),
+            is_tuned_at_edge=config_id in at_edge,
         )
         for config_id, members in cells.items()
     )

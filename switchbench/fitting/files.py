@@ -8,6 +8,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from switchbench.errors import TableError
+from switchbench.store import SweepFolder, read_tries
 
 PARQUET = (".parquet", ".pq")
 CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -16,8 +17,8 @@ CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 def read_table(path: Path) -> pa.Table:
     """Read a table.
 
-    A sweep's folder stands for the rows of its runs. The files of a folder need not have the same columns: what a file
-    lacks is null.
+    A sweep's folder stands for the rows of its runs, without the tries of what it tunes. The files of a folder need not
+    have the same columns: what a file lacks is null.
 
     Args:
         path: A file ``.parquet``, ``.csv`` or ``.tsv`` (or either with ``.gz``), or a folder.
@@ -33,8 +34,10 @@ def read_table(path: Path) -> pa.Table:
 
 
 def _read(path: Path) -> pa.Table:
+    if (path / "runs").is_dir():
+        return _without(read_tries(SweepFolder(path)), _read_folder(path / "runs"))
     if path.is_dir():
-        return _read_folder(path / "runs" if (path / "runs").is_dir() else path)
+        return _read_folder(path)
     if not path.exists():
         raise TableError(f"{path} does not exist; name a Parquet or CSV file, or a folder with a sweep's results")
     name = path.name.lower()
@@ -56,6 +59,15 @@ def _read_folder(folder: Path) -> pa.Table:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise TableError(f"the files of {folder} do not fit together: {_first_line(error)}") from error
+
+
+def _without(tries: frozenset[str], table: pa.Table) -> pa.Table:
+    """Leave out what was only run for the choice of a value: its seeds and other values are not those of the study."""
+    names = [name for name in ("run_id", "parent_run_id") if name in table.column_names]
+    if not tries or not names:
+        return table
+    ids = zip(*(table.column(name).to_pylist() for name in names), strict=True)
+    return table.filter(pa.array([tries.isdisjoint(each) for each in ids], pa.bool_()))
 
 
 def _read_parquet(path: Path) -> pa.Table:

@@ -74,11 +74,15 @@ class SweepStanding:
         return labels_of(self.manifest)
 
     def counts(self) -> dict[str, int]:
-        """Count the runs: ``cells`` in all, and those in every state, which add up to it; then the configurations."""
+        """Count the runs: ``cells`` in all, and those in every state, which add up to it; then the configurations.
+
+        Runs that wait for tuned values are missing, and are not listed: what they are is not known yet.
+        """
         states = Counter(run.state for run in self.runs)
         return {
-            "cells": len(self.runs),
+            "cells": len(self.runs) + self.manifest.pending,
             **{state: states[state] for state in STATES},
+            "missing": states["missing"] + self.manifest.pending,
             "configurations": len(self.labels),
             "timed": len(self.timed),
             "not_in_manifest": self.num_strangers,
@@ -207,7 +211,10 @@ def labels_of(manifest: Manifest) -> dict[str, str]:
     Args:
         manifest: The manifest.
     """
-    labels = {cell.config_id: describe_settings(cell.settings, role=cell.role) for cell in manifest.cells}
+    labels = {
+        cell.config_id: f"{'try of ' * (cell.role == 'tuning')}{describe_settings(cell.settings, role=cell.kind)}"
+        for cell in manifest.cells
+    }
     twins = {cell.config_id: sorted(cell.twins) for cell in manifest.cells}
     for make_distinct in (lambda config_id: " and ".join(twins[config_id]), lambda config_id: config_id):
         often = Counter(labels.values())

@@ -41,11 +41,14 @@ def compare_with_manifest(folder: SweepFolder, *, run_ids: Collection[str]) -> A
         run_ids: The cells of the file.
 
     Returns:
-        The comparison; None where there is no manifest that can be read.
+        The comparison; None where there is no manifest that can be read, or one of a sweep that was not tuned yet.
     """
     try:
-        before = {cell.run_id for cell in read_manifest(folder).cells}
+        manifest = read_manifest(folder)
     except ResultsFolderError:
         return None
+    if manifest.pending:
+        return None
+    before = {cell.run_id for cell in manifest.cells}
     now = set(run_ids)
     return Amendment(added=len(now - before), kept=len(now & before), gone=len(before - now))

@@ -188,7 +188,7 @@ def _executor(
                 errand,
                 folder=plan.folder,
                 workers=workers,
-                num_runs=len(plan.to_run),
+                num_runs=len(plan.to_start),
                 options=cluster.slurm,
             ) as on_slurm:
 

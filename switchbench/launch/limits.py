@@ -9,6 +9,8 @@ from switchbench.errors import UsageError
 from switchbench.launch.estimates import Estimates
 from switchbench.launch.plan import Plan, PlannedCell
 from switchbench.quantities import parse_flops, parse_size
+from switchbench.spec import Dispatch
+from switchbench.spec.dispatch import GROUPED_ALIGNMENT_BYTES, possible_backends
 from switchbench.sweep import describe_cell
 from switchbench.units import duration, flops, percent, size
 
@@ -104,6 +106,36 @@ class Limits:
             return []
         heading = f"--max-memory {size(limit)}: {len(over)} of {_runs(len(costs))} to come may need more"
         return [heading, *_largest(over, words=size), "  lower base.train.batch_tokens or the size, or raise the limit"]
+
+
+def check_dispatch(plan: Plan, *, dispatch: Dispatch) -> None:
+    """Check that a backend that was asked for can compute all runs that will be started.
+
+    Args:
+        plan: The plan.
+        dispatch: How experts are to be computed.
+
+    Raises:
+        UsageError: it cannot; names the configurations, why, and what can.
+    """
+    impossible = {
+        cell.spec.config_id: cell
+        for cell in plan.to_run
+        if dispatch != "auto" and dispatch not in possible_backends(cell.spec)
+    }
+    if not impossible:
+        return
+    lines = [
+        f"--dispatch {dispatch} cannot compute every run: it takes rows of a multiple of "
+        f"{GROUPED_ALIGNMENT_BYTES} bytes"
+    ]
+    for cell in impossible.values():
+        model, precision = cell.spec.model, cell.spec.train.precision
+        lines.append(
+            f"  {describe_cell(cell.cell)}: d_model {model.d_model} and d_ff {model.ffn.d_ff} in {precision}; "
+            f"possible: auto, {', '.join(possible_backends(cell.spec))}"
+        )
+    raise UsageError("\n".join([*lines, "Nothing was started."]))
 
 
 def memory_warning(estimates: Estimates) -> str | None:

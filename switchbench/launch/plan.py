@@ -2,8 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,22 +12,23 @@ from switchbench.cost import Cost, cost_of
 from switchbench.data.corpora import identify_corpus
 from switchbench.errors import UsageError
 from switchbench.launch.amendments import Amendment, compare_with_manifest
+from switchbench.launch.tries import ends_of_tries
 from switchbench.record import FINAL_STATUSES
-from switchbench.spec import Dispatch, RunSpec
-from switchbench.spec.dispatch import GROUPED_ALIGNMENT_BYTES, possible_backends
+from switchbench.spec import RunSpec
 from switchbench.store import (
     Manifest,
     ManifestCell,
     PrimaryPair,
     SweepFolder,
+    TunedConfiguration,
     UnreadableFile,
     read_statuses,
     timed_configs,
     write_manifest,
 )
-from switchbench.sweep import Cell, CellFilter, Sweep, describe_cell, load_sweep
+from switchbench.sweep import Cell, CellFilter, Sweep, choose, describe_cell, load_sweep
 
-Action = Literal["run", "retry", "rerun", "skip", "leave"]
+Action = Literal["run", "retry", "rerun", "await", "skip", "leave"]
 Again = Literal["failed", "early", "all"]
 """What is run again: what failed to execute; also what diverged or ran out of memory; or everything."""
 
@@ -44,11 +45,14 @@ class PlannedCell:
     status: str | None
     """How it ended before; None: it has not run yet."""
     action: Action
-    """``run`` (missing), ``retry`` (failed before), ``rerun`` (asked for), ``skip`` (done), ``leave`` (filtered)."""
+    """``run`` (missing), ``retry`` (failed before), ``rerun`` (asked for), ``await`` (its tuned values are not known
+    yet), ``skip`` (done), ``leave`` (filtered)."""
     reason: str
     """Why, in words."""
     cost: Cost
     """Parameters and FLOPs."""
+    is_known: bool = True
+    """Whether its tuned values are known; until then it has the first ones to try, and no identities."""
 
     @property
     def spec(self) -> RunSpec:
@@ -66,14 +70,16 @@ class PlannedCell:
         return self.cost.memory.peak
 
     def as_json(self) -> dict[str, Any]:
-        """Give the plan's entry as it stands in ``cells`` of the JSON object."""
+        """Give the plan's entry as it stands in ``cells`` of the JSON object; its identities if they are known."""
+        is_known = self.is_known
+        twins = self.cell.twins if is_known else {}
         return {
-            "run_id": self.spec.run_id,
-            "config_id": self.spec.config_id,
+            "run_id": self.spec.run_id if is_known else None,
+            "config_id": self.spec.config_id if is_known else None,
             "settings": self.cell.settings,
             "role": self.cell.role,
-            "twin_of": list(self.cell.twin_of),
-            "twins": {matched_on: list(config_ids) for matched_on, config_ids in self.cell.twins.items()},
+            "twin_of": list(self.cell.twin_of) if is_known else [],
+            "twins": {matched_on: list(config_ids) for matched_on, config_ids in twins.items()},
             "seed": self.spec.seed,
             "action": self.action,
             "reason": self.reason,
@@ -113,8 +119,14 @@ class Plan:
 
     @property
     def to_run(self) -> tuple[PlannedCell, ...]:
-        """The runs that will be started."""
+        """The runs that will be started, now or once their tuned values are known."""
         return tuple(cell for cell in self.chosen if cell.action != "skip")
+
+    @property
+    def to_start(self) -> tuple[PlannedCell, ...]:
+        """Those that can be started now: tries before all others, which may depend on them."""
+        known = tuple(cell for cell in self.to_run if cell.action != "await")
+        return tuple(cell for cell in known if cell.cell.role == "tuning") or known
 
     @property
     def is_done(self) -> bool:
@@ -134,9 +146,11 @@ class Plan:
             "run": actions.count("run"),
             "retry": actions.count("retry"),
             "rerun": actions.count("rerun"),
+            "await": actions.count("await"),
             "skip": actions.count("skip"),
             "leave": actions.count("leave"),
-            "configurations": len({cell.spec.config_id for cell in self.cells}),
+            "configurations": len({cell.spec.config_id for cell in self.cells if cell.cell.role != "tuning"}),
+            "tries": sum(cell.cell.role == "tuning" for cell in self.cells),
             "untimed_configurations": len(self.untimed),
             "useful_train_flops": sum(cell.cost.train_flops.useful for cell in self.cells),
             "executed_train_flops": sum(cell.cost.train_flops.executed for cell in self.cells),
@@ -171,38 +185,60 @@ def expand_sweep(path: Path | str, *, overrides: Sequence[str] = ()) -> Sweep:
     return load_sweep(Path(path), overrides=overrides, identify=identify_corpus)
 
 
-def make_plan(sweep: Sweep, *, folder: SweepFolder, again: Again = "failed", only: CellFilter | None = None) -> Plan:
+def make_plan(
+    sweep: Sweep,
+    *,
+    folder: SweepFolder,
+    again: Again = "failed",
+    only: CellFilter | None = None,
+    over: Collection[str] = (),
+) -> Plan:
     """Compare a sweep with the results that are there, and decide for every run whether it is started.
 
     Final results (``ok``, ``diverged``, ``oom``) are kept, and so are files that a newer version wrote. Failures of the
-    execution (``killed``, ``crashed``, ``timeout``) are tried again.
+    execution (``killed``, ``crashed``, ``timeout``) are tried again. The best values of what is tuned are those that
+    the results say; until all tries have ended, the runs that wait for them have the first value to try in their place.
 
     Args:
         sweep: The expanded sweep.
         folder: Where its results are kept; need not exist.
         again: What is run again.
-        only: Chooses the runs that are started and timed; the others are left alone. None: all of them.
+        only: Chooses the runs that are started and timed; the others are left alone. None: all of them. Tries are
+            always chosen: without all of them no value is known.
+        over: Runs that this command is done with, however they ended.
 
     Raises:
         UsageError: the filter chooses none.
     """
     statuses, unreadable = read_statuses(folder)
     broken = {file.path.stem: file for file in unreadable}
+    if sweep.tuning is not None:
+        sweep = choose(sweep, ends_of_tries(sweep.tuning, folder=folder, unreadable=unreadable))
     cells: dict[str, PlannedCell] = {}
     for cell in sweep.cells:
         run_id = cell.spec.run_id
         if run_id in cells:  # the same run from two places of the sweep, such as the twin of two configurations
             continue
         action, reason = _decide(statuses.get(run_id), broken=broken.get(run_id), again=again)
-        if only is not None and not only.chooses(cell.spec):
+        if run_id in over:
+            action, reason = "skip", "ended"
+        if only is not None and cell.role != "tuning" and not only.chooses(cell.spec):
             action, reason = "leave", "not chosen by --filter"
         cells[run_id] = PlannedCell(
             cell=cell, status=statuses.get(run_id), action=action, reason=reason, cost=cost_of(cell.spec)
         )
-    chosen = [cell for cell in cells.values() if cell.action != "leave"]
+    known = list(cells)
+    for cell in sweep.pending:
+        is_left = only is not None and not _names_tuned(only, sweep) and not only.chooses(cell.spec)
+        action, reason = ("leave", "not chosen by --filter") if is_left else ("await", "after tuning")
+        cells[cell.spec.run_id] = PlannedCell(
+            cell=cell, status=None, action=action, reason=reason, cost=cost_of(cell.spec), is_known=False
+        )
+    chosen = [cell for cell in cells.values() if cell.action != "leave" and cell.cell.role != "tuning"]
     if only is not None and not chosen:
-        text, values = only.expression.text, only.describe_values(cell.spec for cell in cells.values())
-        raise UsageError(f"--filter {text!r} chooses none of {len(cells)} runs: {values}. Nothing was started.")
+        reported = [cell for cell in cells.values() if cell.cell.role != "tuning"]
+        text, values = only.expression.text, only.describe_values(cell.spec for cell in reported)
+        raise UsageError(f"--filter {text!r} chooses none of {len(reported)} runs: {values}. Nothing was started.")
     timed = timed_configs(folder)
     expected = {c.spec.config_id: None for c in chosen if c.status == "ok" or c.action != "skip"}
     return Plan(
@@ -216,38 +252,8 @@ def make_plan(sweep: Sweep, *, folder: SweepFolder, again: Again = "failed", onl
         ),
         again=again,
         only=only,
-        amended=compare_with_manifest(folder, run_ids=cells),
+        amended=compare_with_manifest(folder, run_ids=known),
     )
-
-
-def check_dispatch(plan: Plan, *, dispatch: Dispatch) -> None:
-    """Check that a backend that was asked for can compute all runs that will be started.
-
-    Args:
-        plan: The plan.
-        dispatch: How experts are to be computed.
-
-    Raises:
-        UsageError: it cannot; names the configurations, why, and what can.
-    """
-    impossible = {
-        cell.spec.config_id: cell
-        for cell in plan.to_run
-        if dispatch != "auto" and dispatch not in possible_backends(cell.spec)
-    }
-    if not impossible:
-        return
-    lines = [
-        f"--dispatch {dispatch} cannot compute every run: it takes rows of a multiple of "
-        f"{GROUPED_ALIGNMENT_BYTES} bytes"
-    ]
-    for cell in impossible.values():
-        model, precision = cell.spec.model, cell.spec.train.precision
-        lines.append(
-            f"  {describe_cell(cell.cell)}: d_model {model.d_model} and d_ff {model.ffn.d_ff} in {precision}; "
-            f"possible: auto, {', '.join(possible_backends(cell.spec))}"
-        )
-    raise UsageError("\n".join([*lines, "Nothing was started."]))
 
 
 def in_starting_order(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
@@ -269,7 +275,7 @@ def in_starting_order(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
 
 
 def write_plan_manifest(plan: Plan) -> None:
-    """Write the manifest: the expanded cells with their roles, so that nothing else needs the sweep file again.
+    """Write the manifest: the expanded cells with their roles, those that are known so far.
 
     Args:
         plan: The plan.
@@ -289,6 +295,7 @@ def write_plan_manifest(plan: Plan) -> None:
             spec=planned.spec.model_dump(mode="json"),
         )
         for planned in plan.cells
+        if planned.is_known
     ]
     sweep = plan.sweep
     write_manifest(
@@ -302,6 +309,8 @@ def write_plan_manifest(plan: Plan) -> None:
             primary=sweep.primary and PrimaryPair.model_validate(vars(sweep.primary)),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             cells=cells,
+            tuning=[TunedConfiguration.model_validate(asdict(choice)) for choice in sweep.choices],
+            pending=len(sweep.pending),
         ),
     )
 
@@ -309,6 +318,12 @@ def write_plan_manifest(plan: Plan) -> None:
 def command_line() -> str:
     """Give the command that was typed, quoted so that it can be pasted."""
     return shlex.join(["switchbench", *sys.argv[1:]])
+
+
+def _names_tuned(only: CellFilter, sweep: Sweep) -> bool:
+    """Whether a filter speaks of a value that is tuned."""
+    grid = {} if sweep.tuning is None else sweep.tuning.grid
+    return any(path.endswith(name) for name in only.expression.names for path in grid)
 
 
 def _decide(status: str | None, *, broken: UnreadableFile | None, again: Again) -> tuple[Action, str]:

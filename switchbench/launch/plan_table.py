@@ -6,16 +6,17 @@ from rich.text import Text
 
 from switchbench.launch.estimates import Estimates
 from switchbench.launch.plan import PlannedCell
-from switchbench.sweep import describe_cell, dropped_lines
+from switchbench.sweep import MAX_EXTENSIONS, describe_cell, dropped_lines
 from switchbench.units import count, duration, flops, size
 
 WIDE = 100
 """Columns from which on the plan is a table; below it, it is a list."""
-_ACTIONS = {"run": "run", "retry": "run again", "rerun": "run again", "skip": "keep"}
+_ACTIONS = {"run": "run", "retry": "run again", "rerun": "run again", "await": "run", "skip": "keep"}
 _VERBS = {
     "run": "to run",
     "retry": "to run again",
     "rerun": "to run once more",
+    "await": "to run after tuning",
     "skip": "done",
     "leave": "left out by --filter",
 }
@@ -29,9 +30,9 @@ def print_plan(estimates: Estimates, *, console: Console) -> None:
         console: Where to; if it is narrower than a table the plan is a list.
     """
     plan = estimates.plan
-    groups: dict[tuple[str, str, str], list[PlannedCell]] = {}
+    groups: dict[tuple[str, str, str, str], list[PlannedCell]] = {}
     for cell in plan.chosen:
-        groups.setdefault((cell.spec.config_id, cell.action, cell.reason), []).append(cell)
+        groups.setdefault((cell.spec.config_id, cell.cell.role, cell.action, cell.reason), []).append(cell)
     rows = list(groups.values())
     console.print(Text(f"{plan.sweep.name}: {plan.sweep.question}" if plan.sweep.question else plan.sweep.name), "")
     is_wide = console.width >= WIDE
@@ -62,6 +63,12 @@ def total_lines(estimates: Estimates) -> list[str]:
             together = f", {size(estimates.memory_bytes_side_by_side)} side by side" if at_once > 1 else ""
             sentence += f"; memory of the largest {size(estimates.memory_bytes)}{together}"
         lines.append(f"{sentence}.")
+    tuning = estimates.plan.sweep.tuning
+    if tuning is not None and totals["await"]:
+        lines.append(
+            f"Tuned on {counted(totals['tries'], 'run')}: {', '.join(tuning.grid)}. A best value at an edge of the "
+            f"grid adds tries for every configuration, at most {MAX_EXTENSIONS} times, which are not counted here."
+        )
     if timing := totals["untimed_configurations"]:
         lines.append(f"Then {counted(timing, 'configuration')} to time: {_about(estimates.timing_seconds)}.")
     return lines

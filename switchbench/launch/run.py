@@ -1,6 +1,6 @@
 """Runs a plan from its first claim to its last step time: a failed run is a row, not the end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from switchbench.launch.claims import Claims
@@ -16,6 +16,7 @@ from switchbench.launch.plan import Plan, make_plan, write_plan_manifest
 from switchbench.launch.preparation import WorkerFunctions, prepare_corpora, probe_machine
 from switchbench.launch.scheduler import Policy, Scheduler
 from switchbench.launch.slots import Setup, claimed_cores, resolve_workers, share_out
+from switchbench.launch.stages import run_in_stages
 from switchbench.launch.timing_pass import time_untimed
 from switchbench.record import FINAL_STATUSES
 from switchbench.store import timed_configs
@@ -26,7 +27,7 @@ class Outcome:
     """What a sweep command did."""
 
     plan: Plan
-    """The plan as it stood when the work began; another command may have changed it after it was made."""
+    """The plan as it stood when the last of the work began: with the tuned values, if there are any."""
     ended: tuple[RunEnded, ...] = ()
     """The runs that were started, in the order in which they ended."""
     timed: int = 0
@@ -82,15 +83,23 @@ def run_plan(
         write_plan_manifest(plan)
         return Outcome(plan=plan)
     if setup.cluster is not None:
-        ended, timed = run_on_cluster(
-            plan,
-            cluster=setup.cluster,
-            setup=setup,
-            policy=policy,
-            cache_root=cache_root,
-            functions=functions,
-            on_event=on_event,
-        )
+        cluster, timed = setup.cluster, 0
+
+        def run_stage_there(stage: Plan) -> list[RunEnded]:
+            nonlocal timed
+            ended, number = run_on_cluster(
+                stage,
+                cluster=cluster,
+                setup=setup,
+                policy=policy,
+                cache_root=cache_root,
+                functions=functions,
+                on_event=on_event,
+            )
+            timed += number
+            return ended
+
+        plan, ended = run_in_stages(plan, run=run_stage_there, fail_fast=policy.fail_fast, on_event=on_event)
         return Outcome(plan=plan, ended=tuple(ended), timed=timed)
     with on_this_machine(alone=False, on_event=on_event) as beside_others, warm_server(preload=functions.preload):
         prepare_corpora(plan, cache_root=cache_root, on_event=on_event)
@@ -121,16 +130,20 @@ def run_plan(
                 function=functions.run,
             )
             with Claims(plan.folder, on_event=on_event) as claims, first_interrupt_noted() as is_interrupted:
-                ended = Scheduler(
-                    estimates,
-                    executor=executor,
-                    claims=claims,
-                    policy=policy,
-                    threads=setup.threads,
-                    timed=timed_configs(plan.folder, machine_id=machine.machine_id),
-                    on_event=on_event,
-                    is_interrupted=is_interrupted,
-                ).run()
+
+                def run_stage(stage: Plan) -> list[RunEnded]:
+                    return Scheduler(
+                        replace(estimates, plan=stage),
+                        executor=executor,
+                        claims=claims,
+                        policy=policy,
+                        threads=setup.threads,
+                        timed=timed_configs(stage.folder, machine_id=machine.machine_id),
+                        on_event=on_event,
+                        is_interrupted=is_interrupted,
+                    ).run()
+
+                plan, ended = run_in_stages(plan, run=run_stage, fail_fast=policy.fail_fast, on_event=on_event)
         beside_others.release()  # before the wait to be alone, or two commands would wait for each other
         timed = time_untimed(
             plan,

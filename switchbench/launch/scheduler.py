@@ -105,7 +105,7 @@ class Scheduler:
         self._sweep, self._folder = plan.sweep.name, plan.folder
         self._executor, self._claims, self._policy = executor, claims, policy
         self._threads, self._on_event, self._is_interrupted = threads, on_event, is_interrupted
-        self._waiting = deque(in_starting_order(plan.to_run))
+        self._waiting = deque(in_starting_order(plan.to_start))
         self._elsewhere: list[PlannedCell] = []
         self._told_elsewhere: set[str] = set()
         self._looked_s = self._weighed_s = -math.inf
@@ -172,8 +172,10 @@ class Scheduler:
         history = self._history.setdefault(run_id, _History())
         history.tries += 1
         weights = weights_path(self._folder, run_id)
-        keeps_weights = config_id not in self._has_kept_weights
-        self._has_kept_weights.add(config_id)
+        # Configurations are timed with the weights of a reported run.
+        keeps_weights = config_id not in self._has_kept_weights and cell.cell.role != "tuning"
+        if keeps_weights:
+            self._has_kept_weights.add(config_id)
         job = Job(
             cell=cell,
             log_path=self._folder.log_path(run_id),

@@ -43,7 +43,7 @@ def closing_lines(outcome: Outcome, *, report_command: str) -> list[str]:
         report_command: The command that draws the tables.
     """
     plan = outcome.plan
-    if plan.is_done:
+    if plan.is_done and not outcome.ended:
         done = f"Nothing to do: {counted(sum(cell.status is not None for cell in plan.chosen), 'run')} done before."
     else:
         done = f"{counted(len(outcome.ended), 'run')} started, {len(outcome.failed)} failed, {outcome.timed} timed."
@@ -57,7 +57,7 @@ def interrupted_lines(plan: Plan) -> list[str]:
         plan: The plan as it was before.
     """
     statuses, _ = read_statuses(plan.folder)
-    kept = sum(statuses.get(cell.spec.run_id) in FINAL_STATUSES for cell in plan.cells)
+    kept = sum(statuses.get(cell.spec.run_id) in FINAL_STATUSES for cell in plan.cells if cell.is_known)
     return [
         f"Interrupted. {kept} of {counted(len(plan.cells), 'run')} are done and kept in {plan.folder.path}. To go on:",
         f"  {command_line()}",
@@ -74,6 +74,8 @@ def summary_json(outcome: Outcome) -> dict[str, Any]:
     ends = {end.cell.spec.run_id: end for end in outcome.ended}
     runs = []
     for cell in plan.cells:
+        if not cell.is_known:
+            continue
         end = ends.get(cell.spec.run_id)
         status, reason = (end.status, end.reason) if end else (cell.status, cell.reason)
         runs.append({"run_id": cell.spec.run_id, "status": status, "reason": reason, "started": end is not None})

@@ -160,7 +160,7 @@ def choose_items(plan: Plan, *, machine_id: str | None) -> list[TimingItem]:
     chosen: dict[str, TimingItem] = {}
     for cell in plan.chosen:
         run_id, config_id = cell.spec.run_id, cell.spec.config_id
-        if config_id in timed or statuses.get(run_id) != "ok":
+        if cell.cell.role == "tuning" or config_id in timed or statuses.get(run_id) != "ok":
             continue
         weights = weights_path(plan.folder, run_id)
         has_weights = weights.exists()

@@ -65,7 +65,7 @@ class Table:
     """A table of a report."""
 
     key: str
-    """``head_to_head``, ``cost``, ``break_even``, ``capacity``, ``scaling`` or ``estimates``."""
+    """``head_to_head``, ``cost``, ``break_even``, ``capacity``, ``scaling``, ``estimates`` or ``tuning``."""
     title: str
     """What it shows."""
     columns: tuple[Column, ...]

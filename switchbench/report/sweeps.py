@@ -14,6 +14,7 @@ from switchbench.report.estimates import estimate_errors
 from switchbench.report.scaling import how_to_read
 from switchbench.report.summary import summarize_sweep
 from switchbench.report.tables import build_tables
+from switchbench.report.tuning import tuning_table, untuned_notes
 from switchbench.store import (
     Manifest,
     ResultsFileWarning,
@@ -74,14 +75,15 @@ def _report_of(folder: SweepFolder, manifest: Manifest) -> SweepReport:
     scaling = fit_scaling(configurations)
     asked = {run_id for configuration in configurations for run_id in configuration.run_ids.values()}
     ends = [end for configuration in configurations for end in configuration.ends.values()]
-    strangers = {row.run_id for row in runs if row.parent_run_id is None} - asked
+    listed = {cell.run_id for cell in manifest.cells}
+    strangers = {row.run_id for row in runs if row.parent_run_id is None} - listed
     statuses = [end.status for end in ends]
     counts = Counts(
-        cells=len(asked),
+        cells=len(asked) + manifest.pending,
         ok=statuses.count("ok"),
         diverged=statuses.count("diverged"),
         failed=len(statuses) - statuses.count("ok") - statuses.count("diverged"),
-        missing=len(asked) - len(ends),
+        missing=len(asked) - len(ends) + manifest.pending,
         not_in_manifest=len(strangers),
     )
     reference = {c.config_id: c.timing for c in configurations if c.timing is not None}
@@ -92,10 +94,16 @@ def _report_of(folder: SweepFolder, manifest: Manifest) -> SweepReport:
         command=manifest.command,
         summary=summarize_sweep(configurations, pairs=pairs, primary=manifest.primary),
         counts=counts,
-        tables=build_tables(configurations, pairs=pairs, scaling=scaling),
+        tables=(
+            *build_tables(configurations, pairs=pairs, scaling=scaling),
+            *([] if (tuning := tuning_table(manifest.tuning)) is None else [tuning]),
+        ),
         problems=tuple(_problems(configurations, folder=folder)),
         notes=tuple(
-            _notes(counts, timings=list(reference.values()), has_pairs=bool(pairs), ends=ends, scaling=scaling)
+            [
+                *untuned_notes(manifest.tuning),
+                *_notes(counts, timings=list(reference.values()), has_pairs=bool(pairs), ends=ends, scaling=scaling),
+            ]
         ),
         comparisons=tuple(comparison for pair in pairs for comparison in pair.comparisons),
         scaling=scaling,
@@ -174,7 +182,9 @@ def _quartile_distance(timing: TimingRecord) -> float:
 def _unusable(report: SweepReport) -> str:
     """Say why a sweep has nothing to report, and what to do."""
     counts = report.counts
-    if report.has_open_runs:
+    if not counts.cells:
+        lines = [f"none of its tries ended well, so that there is no run to report. Change what {report.file} tunes"]
+    elif report.has_open_runs:
         lines = [f"none of its {counts.cells} runs went well. Run `{report.command}`"]
     else:
         ways = {"diverged": counts.diverged, "ran out of memory": counts.failed}

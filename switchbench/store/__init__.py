@@ -10,7 +10,10 @@ from switchbench.store.manifest import (
     Manifest,
     ManifestCell,
     PrimaryPair,
+    TunedConfiguration,
+    TuningTry,
     read_manifest,
+    read_tries,
     write_manifest,
 )
 from switchbench.store.reading import (
@@ -35,6 +38,8 @@ __all__ = [
     "PrimaryPair",
     "ResultsFileWarning",
     "SweepFolder",
+    "TunedConfiguration",
+    "TuningTry",
     "UnreadableFile",
     "find_sweeps",
     "parquet_files",
@@ -46,6 +51,7 @@ __all__ = [
     "read_statuses",
     "read_steps",
     "read_timings",
+    "read_tries",
     "timed_configs",
     "write_atomically",
     "write_manifest",

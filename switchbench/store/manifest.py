@@ -21,7 +21,9 @@ class ManifestCell(BaseModel):
     run_id: str = Field(description="Identity of the run.")
     config_id: str = Field(description="Identity of its configuration: the run without its seed.")
     seed: int = Field(description="Seed of weights and data order.")
-    role: Literal["sparse", "dense"] = Field(description="The kind of its FFN.")
+    role: Literal["sparse", "dense", "tuning"] = Field(
+        description="The kind of its FFN; tuning: a try, whose result is for the choice of a value and in no table."
+    )
     twin_of: tuple[str, ...] = Field(
         (), description="Configurations whose dense twin, of equal FLOPs per token, this is."
     )
@@ -32,6 +34,11 @@ class ManifestCell(BaseModel):
         {}, description="The swept settings of this cell, by their path in the sweep file."
     )
     spec: dict[str, Any] = Field(description="The resolved specification.")
+
+    @property
+    def kind(self) -> str:
+        """The kind of its FFN, whatever its role."""
+        return str(self.spec["model"]["ffn"]["kind"]) if self.role == "tuning" else self.role
 
     @model_validator(mode="before")
     @classmethod
@@ -52,6 +59,30 @@ class PrimaryPair(BaseModel):
     matched_on: str = Field(description="What the two have in common.")
 
 
+class TuningTry(BaseModel):
+    """Values that a configuration was tried with."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    values: dict[str, Any] = Field(description="The values, by the path of their field.")
+    run_ids: tuple[str, ...] = Field(description="Its runs, one per seed.")
+    nll: float | None = Field(description="Mean over the seeds; none: they have not all ended, or not all well.")
+    failed: bool = Field(description="Whether one of them diverged or failed, which counts as worst.")
+
+
+class TunedConfiguration(BaseModel):
+    """What tuning came to for one configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Literal["sparse", "dense"] = Field(description="The kind of its FFN.")
+    settings: dict[str, Any] = Field(description="The swept settings, by their path, without the tuned ones.")
+    tries: tuple[TuningTry, ...] = Field(description="What was tried, or is to be.")
+    chosen: dict[str, Any] | None = Field(description="The best values; none: not known yet, or all tries failed.")
+    at_edge: tuple[str, ...] = Field((), description="Fields whose best value is at an edge of those that were tried.")
+    config_id: str | None = Field(description="The configuration with the best values.")
+
+
 class Manifest(BaseModel):
     """What a sweep asks for, and the command that runs it."""
 
@@ -65,7 +96,9 @@ class Manifest(BaseModel):
     axes: tuple[str, ...] = Field((), description="Paths of the swept settings.")
     primary: PrimaryPair | None = Field(None, description="The pair that the verdict is about, if the file names one.")
     created_at: str = Field(description="UTC, ISO 8601.")
-    cells: tuple[ManifestCell, ...] = Field(description="The runs, in the order of the expansion.")
+    cells: tuple[ManifestCell, ...] = Field(description="The runs, in the order of the expansion; tries come first.")
+    tuning: tuple[TunedConfiguration, ...] = Field((), description="What tuning came to, a configuration each.")
+    pending: int = Field(0, description="Runs that are known only once all tries have ended.")
 
 
 def write_manifest(folder: SweepFolder, manifest: Manifest) -> None:
@@ -103,6 +136,15 @@ def read_manifest(folder: SweepFolder) -> Manifest:
             f"{path} is damaged ({_first_reason(error)}); run the sweep's command again: it rewrites the manifest "
             "and keeps what is finished"
         ) from error
+
+
+def read_tries(folder: SweepFolder) -> frozenset[str]:
+    """The run_ids of a sweep's tries, which are for the choice of tuned values alone; none without a manifest."""
+    try:
+        cells = read_manifest(folder).cells
+    except ResultsFolderError:
+        return frozenset()
+    return frozenset(cell.run_id for cell in cells if cell.role == "tuning")
 
 
 def _first_reason(error: ValueError) -> str:

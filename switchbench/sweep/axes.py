@@ -47,7 +47,7 @@ def read_grid(entry: Entry | None, *, doubtful: set[str], findings: Findings) ->
         return []
     axes = []
     for path, axis in entry.node.value.items():
-        if _is_field(path, axis.place, doubtful=doubtful, findings=findings):
+        if is_field(path, axis.place, doubtful=doubtful, findings=findings):
             axes += _read_axis(path, axis, doubtful=doubtful, findings=findings)
     return axes
 
@@ -92,7 +92,8 @@ def read_zip(entry: Entry | None, *, grid: list[Axis], doubtful: set[str], findi
     return [Axis(places=places, rows=tuple(whole))] if whole else []
 
 
-def _is_field(path: str, place: Place, *, doubtful: set[str], findings: Findings) -> bool:
+def is_field(path: str, place: Place, *, doubtful: set[str], findings: Findings) -> bool:
+    """Whether a key of axes is the path of a field; where it is none, that is reported."""
     if path in FIELDS:
         return True
     explanation, meant = explain_unknown_axis(path)
@@ -118,7 +119,7 @@ def _check_same_fields(
 def _read_row(content: dict[str, Entry], *, doubtful: set[str], findings: Findings) -> dict[str, Node]:
     row = {}
     for path, entry in content.items():
-        if not _is_field(path, entry.place, doubtful=doubtful, findings=findings):
+        if not is_field(path, entry.place, doubtful=doubtful, findings=findings):
             continue
         if has_broken(entry.node) or not check_value(FIELDS[path], entry.node, findings=findings):
             doubtful.add(path)
@@ -143,7 +144,7 @@ def _read_axis(path: str, entry: Entry, *, doubtful: set[str], findings: Finding
         node = known["values"].node
         if "when" in known:
             conditions = _conditions(path, known["when"], findings=findings)
-    usable = _axis_values(path, node, doubtful=doubtful, findings=findings)
+    usable = axis_values(path, node, doubtful=doubtful, findings=findings)
     when = {name: _condition(path, name, each, findings=findings) for name, each in conditions.items()}
     if not usable:
         return []
@@ -157,7 +158,8 @@ def _read_axis(path: str, entry: Entry, *, doubtful: set[str], findings: Finding
     ]
 
 
-def _axis_values(path: str, node: Node, *, doubtful: set[str], findings: Findings) -> list[Node]:
+def axis_values(path: str, node: Node, *, doubtful: set[str], findings: Findings) -> list[Node]:
+    """The values of an axis that can be used; the others are reported, and so are those that stand there twice."""
     described = FIELDS[path]
     items = items_of(node, label=path, what="an axis", example="[1, 2]", findings=findings)
     flat = described.item_noun is not None and not any(isinstance(item.value, list) for item in items or [])
@@ -190,7 +192,7 @@ def _conditions(path: str, entry: Entry, *, findings: Findings) -> dict[str, Ent
     for name, each in entry.node.value.items():
         if name == path:
             findings.add(each.place, f"{path}: an axis cannot depend on itself")
-        elif _is_field(name, each.place, doubtful=set(), findings=findings):
+        elif is_field(name, each.place, doubtful=set(), findings=findings):
             conditions[name] = each
     return conditions
 

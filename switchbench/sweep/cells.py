@@ -20,14 +20,65 @@ class Cell:
 
     spec: RunSpec
     """The run."""
-    role: Literal["sparse", "dense"]
-    """The kind of its FFN."""
+    role: Literal["sparse", "dense", "tuning"]
+    """The kind of its FFN; ``tuning``: a try, whose result is for the choice of a value alone and is not reported."""
     twin_of: tuple[str, ...]
     """The config_ids of the sparse configurations whose iso_flop twin this is, in the order of the cells; or ()."""
     twins: dict[Baseline, tuple[str, ...]] = field(default_factory=dict)
     """The same for every way in which it is a twin; or {}."""
     settings: dict[str, Any]
-    """The swept fields that this cell has, by path, with their resolved values; and its ``seed``."""
+    """The swept and the tuned fields that this cell has, by path, with their resolved values; and its ``seed``."""
+
+    @property
+    def kind(self) -> Literal["sparse", "dense"]:
+        """The kind of its FFN, whatever its role."""
+        return self.spec.model.ffn.kind if self.role == "tuning" else self.role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What a file asks to tune."""
+
+    grid: dict[str, tuple[Any, ...]]
+    """The values to try of each tuned field, by path; they multiply."""
+    seeds: tuple[int, ...]
+    """The seeds of the tries; none is reported."""
+    reported: tuple[Cell, ...]
+    """The reported cells, in which the first value to try stands in for the best one. Identities are not theirs."""
+    primary: Primary | None
+    """The pair that the verdict is about, among those."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """Values that one configuration was tried with."""
+
+    values: dict[str, Any]
+    """The values, by path."""
+    run_ids: tuple[str, ...]
+    """Its runs, one per seed."""
+    nll: float | None
+    """Mean over the seeds, nats per token; None: not all of them have ended, or not all of them well."""
+    failed: bool
+    """Whether one of them diverged or failed, which counts as worst."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What tuning came to for one configuration."""
+
+    kind: Literal["sparse", "dense"]
+    """The kind of its FFN."""
+    settings: dict[str, Any]
+    """The swept fields that it has; without the tuned ones and the seed."""
+    tries: tuple[Try, ...]
+    """What was tried, or is to be."""
+    chosen: dict[str, Any] | None
+    """The best values; None: tries are still to come, or all of them failed."""
+    at_edge: tuple[str, ...]
+    """Tuned fields whose best value is at an edge of all that were tried: there may be better ones beyond."""
+    config_id: str | None
+    """The configuration with the best values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +98,13 @@ class Sweep:
     dropped: tuple[Dropped, ...] = ()
     """The configurations that constraints keep out, in the order of the axes."""
     primary: Primary | None = None
-    """The pair that the verdict is about; None: the file names none."""
+    """The pair that the verdict is about; None: the file names none, or its values are not tuned yet."""
+    tuning: Tuning | None = None
+    """What is tuned; None: nothing."""
+    pending: tuple[Cell, ...] = ()
+    """Reported cells that are known once all tries have ended; the first value to try stands in for the best one."""
+    choices: tuple[Choice, ...] = ()
+    """How far tuning is, a configuration each, in the order of the reported cells."""
 
 
 Twins = dict[str, dict[Baseline, RunSpec]]
@@ -124,7 +181,8 @@ def describe_cell(cell: Cell) -> str:
     Args:
         cell: A cell of the sweep.
     """
-    return describe_settings(cell.settings, role=cell.role)
+    words = describe_settings(cell.settings, role=cell.kind)
+    return f"try of {words}" if cell.role == "tuning" else words
 
 
 def describe_settings(swept: Mapping[str, Any], *, role: str) -> str:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from switchbench.errors import ExpressionError
@@ -25,7 +26,7 @@ MAX_RUNS = 100_000
 def configurations(
     outline: Outline, *, identify: Callable[[DataSpec], DataIdentity], findings: Findings
 ) -> tuple[list[RunSpec], list[Dropped]]:
-    """Expand the axes; the seed of the configurations is 0.
+    """Expand the axes; the seed of the configurations is 0, and tuned fields have the first of their values.
 
     Fields that an FFN of a cell's kind does not have are left out of the cell, as are those of an axis whose conditions
     the cell does not meet, and cells that are equal then are one. Then come the derived values; then the constraints,
@@ -39,11 +40,15 @@ def configurations(
     Returns:
         The configurations, and those that a constraint dropped.
     """
-    runs = math.prod(len(axis.rows) for axis in outline.axes) * max(len(outline.seeds), 1)
+    tries_each = math.prod(len(axis.values) for axis in outline.tune) * len(outline.tune_seeds) if outline.tune else 0
+    seeds = max(len(outline.seeds), 1) + tries_each
+    runs = math.prod(len(axis.rows) for axis in outline.axes) * seeds
     if runs > MAX_RUNS:
         place = outline.axes_place if outline.axes else outline.seeds_place
         findings.add(place, f"the axes and the seeds multiply to {runs:,} runs; at most {MAX_RUNS:,} are possible")
         return [], []
+    tries = [dict(zip((axis.path for axis in outline.tune), values, strict=True)) for values in _tuned(outline)]
+    outline = replace(outline, base=outline.base | tries[0])
     resolver = Resolver(outline, identify=identify, findings=findings)
     formulas = _Formulas(outline, resolver=resolver, findings=findings)
     specs: list[RunSpec] = []
@@ -59,6 +64,8 @@ def configurations(
             dropped.append(unmet)
             continue
         spec = resolver.resolve(given, swept=swept)
+        for values in tries[1:]:  # the others must be good runs as well
+            resolver.resolve(given | _applicable(values, kind=_kind(given)), swept=swept | values)
         if spec is None:
             continue
         twice = swept_of.setdefault(spec.config_id, swept)
@@ -70,6 +77,11 @@ def configurations(
         message = f"the constraints leave no configuration of {len(dropped)}; the first fails since {dropped[0].reason}"
         findings.add(outline.constraints[0].place(), message)
     return specs, dropped
+
+
+def _tuned(outline: Outline) -> Iterator[tuple[Node, ...]]:
+    """The combinations of tuned values; where nothing is tuned, one of none."""
+    return itertools.product(*(axis.values for axis in outline.tune))
 
 
 def _distinct_cells(outline: Outline, *, findings: Findings) -> Iterator[Values]:

@@ -141,7 +141,7 @@ def children(section: str) -> list[str]:
 
 # Where each key is at home; under ``base`` relative to it, as everywhere in the messages.
 _HOMES: dict[str, str] = {
-    **dict.fromkeys(("grid", "zip", "derive", "constraints", "seeds", "baselines"), "sweep"),
+    **dict.fromkeys(("grid", "zip", "derive", "constraints", "seeds", "tune", "tune_seeds", "baselines"), "sweep"),
     "primary": "report",
     **dict.fromkeys(RUN_PARTS, "base"),
     "ffn": "model",

@@ -15,16 +15,19 @@ def inventory_json(sweep: Sweep) -> dict[str, Any]:
     Args:
         sweep: The sweep.
     """
-    roles = {cell.spec.config_id: cell.role for cell in sweep.cells}
+    reported = [cell for cell in (*sweep.cells, *sweep.pending) if cell.role != "tuning"]
+    kinds = {cell.spec.config_id: cell.kind for cell in reported}
     return {
         "schema_version": INVENTORY_SCHEMA,
         "file": sweep.file,
         "sweep": sweep.name,
-        "runs": len(sweep.cells),
-        "configurations": len(roles),
-        "sparse_configurations": list(roles.values()).count("sparse"),
-        "dense_configurations": list(roles.values()).count("dense"),
-        "seeds": len({cell.spec.seed for cell in sweep.cells}),
+        "runs": len(reported),
+        "configurations": len(kinds),
+        "sparse_configurations": list(kinds.values()).count("sparse"),
+        "dense_configurations": list(kinds.values()).count("dense"),
+        "seeds": len({cell.spec.seed for cell in reported}),
+        "tries": len(sweep.cells) - len(reported) + len(sweep.pending),
+        "tuned": [] if sweep.tuning is None else list(sweep.tuning.grid),
         "axes": list(sweep.axes),
         "primary": sweep.primary and vars(sweep.primary),
         "dropped": [vars(each) for each in sweep.dropped],
@@ -44,6 +47,8 @@ def inventory_line(sweep: Sweep) -> str:
         f"{sweep.file}: {_counted(counted['runs'], 'run')} of {_counted(counted['configurations'], 'configuration')} "
         f"({', '.join(parts)}) with {_counted(counted['seeds'], 'seed')}"
     )
+    if sweep.tuning is not None:
+        line += f", after {counted['tries']:,} runs that tune {' and '.join(counted['tuned'])}"
     if sweep.dropped:
         line += f"; constraints drop {_counted(len(sweep.dropped), 'configuration')}"
     return line

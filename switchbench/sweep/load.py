@@ -5,12 +5,15 @@ from pathlib import Path
 
 from switchbench.spec import DataIdentity, DataSpec
 from switchbench.sweep.cells import Sweep, Twins, cells_of, twins_of
+from switchbench.sweep.document import plain
 from switchbench.sweep.expand import configurations
 from switchbench.sweep.outline import read_outline
 from switchbench.sweep.overrides import apply_overrides
 from switchbench.sweep.pair import find_primary
 from switchbench.sweep.parents import read_tree
 from switchbench.sweep.source import Findings
+from switchbench.sweep.tune import check_equal_tries
+from switchbench.sweep.tuning import with_tuning
 
 
 def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[[DataSpec], DataIdentity]) -> Sweep:
@@ -42,8 +45,11 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[
         twins = twins_of(specs, baselines=outline.baselines, findings=findings)
     if outline.primary is not None and not findings:
         primary = find_primary(outline.primary, specs, dropped=dropped, axes=axes, twins=twins, findings=findings)
+    if outline.tune and not findings:
+        made = [twin for each in twins.values() for twin in each.values()]
+        check_equal_tries(outline.tune, [*specs, *made], findings=findings)
     findings.raise_if_any()
-    return Sweep(
+    sweep = Sweep(
         name=outline.name,
         question=outline.question,
         file=str(path),
@@ -52,3 +58,7 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[
         dropped=tuple(dropped),
         primary=primary,
     )
+    if not outline.tune:
+        return sweep
+    grid = {axis.path: [plain(node) for node in axis.values] for axis in outline.tune}
+    return with_tuning(sweep, grid=grid, seeds=outline.tune_seeds)

@@ -11,13 +11,14 @@ from switchbench.sweep.formulas import Formula, read_constraints, read_derive
 from switchbench.sweep.names import kinds_of
 from switchbench.sweep.pair import PrimaryPair, read_report
 from switchbench.sweep.source import Findings, Place, did_you_mean
+from switchbench.sweep.tune import TuneAxis, check_conditions, check_formulas, check_primary, read_tune, read_tune_seeds
 from switchbench.sweep.twins import BASELINES, Baseline
 from switchbench.sweep.values import check_value
 
 FILE_SCHEMA = 1
 """Version of the sweep file's language."""
 ROOT_KEYS = ["schema", "name", "question", "extends", "base", "sweep", "report"]
-SWEEP_KEYS = ["grid", "zip", "derive", "constraints", "seeds", "baselines"]
+SWEEP_KEYS = ["grid", "zip", "derive", "constraints", "seeds", "tune", "tune_seeds", "baselines"]
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}")
 _RESERVED_NAME = "reference"
@@ -43,6 +44,10 @@ class Outline:
     """What every configuration must meet."""
     seeds: tuple[int, ...] = (0,)
     seeds_place: Place | None = None
+    tune: list[TuneAxis] = field(default_factory=list)
+    """What is tuned."""
+    tune_seeds: tuple[int, ...] = ()
+    """The seeds of the tries."""
     baselines: dict[Baseline, Place] = field(default_factory=dict)
     """The baselines, and where they stand."""
     primary: PrimaryPair | None = None
@@ -69,6 +74,8 @@ def read_outline(root: Node, *, findings: Findings) -> Outline:
         _read_sweep(entries["sweep"].node, outline=outline, findings=findings)
     if "report" in entries:
         outline.primary = read_report(entries["report"], baselines=outline.baselines, findings=findings)
+        if outline.primary is not None:
+            check_primary(outline.tune, outline.primary, findings=findings)
     if "extends" in entries:  # a file's own was taken out when its parent was read
         message = "extends is resolved before settings from the command line; write it into the file"
         findings.add(entries["extends"].place, message)
@@ -91,6 +98,12 @@ def _read_sweep(node: Node, *, outline: Outline, findings: Findings) -> None:
         for path in outline.derive.keys() & axis.when.keys():
             findings.add(axis.when_places[path], f"{axis.name}: when cannot ask for {path}, which is derived")
     _read_seeds(swept.get("seeds"), outline=outline, findings=findings)
+    tune = swept.get("tune")
+    outline.tune = read_tune(tune, axes=outline.axes, doubtful=doubtful, findings=findings)
+    outline.tune_seeds = read_tune_seeds(swept.get("tune_seeds"), tune=tune, seeds=outline.seeds, findings=findings)
+    formulas = [*outline.derive.values(), *outline.constraints]
+    check_formulas(outline.tune, formulas, derive=outline.derive, findings=findings)
+    check_conditions(outline.tune, outline.axes, findings=findings)
     _read_baselines(swept.get("baselines"), outline=outline, findings=findings)
 
 
@@ -201,6 +214,7 @@ def _check_kinds(outline: Outline, *, findings: Findings) -> None:
     places = [(path, place) for axis in outline.axes for path, place in axis.places.items()]
     places += [(path, outline.places[path]) for path in outline.base]
     places += [(path, formula.place()) for path, formula in outline.derive.items()]
+    places += [(axis.path, axis.place) for axis in outline.tune]
     for path, place in places:
         check(f"{path} is a field", FIELDS[path].kinds, place)
     for formula in outline.constraints:

@@ -9,11 +9,11 @@ from switchbench.sweep.source import COMMAND_LINE, MAX_FILES, Findings, Place, S
 MAX_PARTS = 10
 """Most parts of a key; the deepest that a sweep file knows has 5."""
 
-REMOVABLE = (("sweep", "grid"), ("sweep", "derive"), ("report",))
+REMOVABLE = (("sweep", "grid"), ("sweep", "derive"), ("sweep", "tune"), ("report",))
 """Where a null takes away what is there, rather than being a value."""
 
 # Where what follows is one key, dots and all.
-_WHOLE_KEYS = (["sweep", "grid"], ["sweep", "derive"], ["report", "primary", "sparse"])
+_WHOLE_KEYS = (["sweep", "grid"], ["sweep", "derive"], ["sweep", "tune"], ["report", "primary", "sparse"])
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ def apply_overrides(root: Node, overrides: Sequence[str], *, findings: Findings)
     Args:
         root: The file's tree; changed in place.
         overrides: Texts of the form ``KEY=VALUE``. A key is a path from the file's root, ``base.train.tokens``; what
-            follows ``sweep.grid.``, ``sweep.derive.`` or ``report.primary.sparse.`` is one key, the field. Keys that
-            the file lacks are added. A value is YAML; none at all takes an axis or a derived value away.
+            follows ``sweep.grid.``, ``sweep.derive.``, ``sweep.tune.`` or ``report.primary.sparse.`` is one key, the
+            field. Keys that the file lacks are added. A value is YAML; none at all takes an axis, a derived value or
+            what is tuned away.
         findings: Takes the problems; an override with one is left out.
     """
     for order, text in enumerate(overrides, start=1):

@@ -1,7 +1,7 @@
 """Files that a sweep file extends: mappings are merged key by key, everything else is replaced.
 
 A parent's ``name`` is not taken over: it is the folder of the parent's own results. Under ``sweep.grid``,
-``sweep.derive`` and ``report`` a null takes away what the parent has.
+``sweep.derive``, ``sweep.tune`` and ``report`` a null takes away what the parent has.
 """
 
 import os

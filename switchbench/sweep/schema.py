@@ -8,6 +8,7 @@ from switchbench.spec import RunSpec
 from switchbench.sweep.fields import FIELDS, KIND, KINDS, SECTIONS, Field, children
 from switchbench.sweep.names import SHORT_NAMES, path_of
 from switchbench.sweep.outline import FILE_SCHEMA, NAME
+from switchbench.sweep.tune import TUNABLE
 from switchbench.sweep.twins import BASELINES
 
 _EXPRESSION = {"type": "string", "description": "An expression, such as 20 * params_active."}
@@ -67,6 +68,7 @@ def _sweep() -> dict[str, Any]:
         rows = {"type": "array", "minItems": 1, "items": value}
         conditional = _mapping({"values": rows, "when": {"$ref": "#/$defs/when"}}) | {"required": ["values"]}
         axes[path] = {"anyOf": [rows, conditional, _REMOVED]}
+    tuned = {path: {"anyOf": [{"type": "array", "minItems": 2, "items": values[path]}, _REMOVED]} for path in TUNABLE}
     derived = {path: {"anyOf": [_EXPRESSION, _REMOVED]} for path in FIELDS if path != KIND}
     return _mapping(
         {
@@ -86,6 +88,16 @@ def _sweep() -> dict[str, Any]:
                 "type": "array",
                 "minItems": 1,
                 "description": "Replicates of every configuration: averaged over, never an axis.",
+                "items": _property(RunSpec, "seed"),
+            },
+            "tune": _mapping(
+                tuned,
+                "Fields whose best value is chosen for every configuration, by the nll of tries: field: [values].",
+            ),
+            "tune_seeds": {
+                "type": "array",
+                "minItems": 1,
+                "description": "Seeds of the tries, none of which is reported; one if it is left out.",
                 "items": _property(RunSpec, "seed"),
             },
             "baselines": {

@@ -180,15 +180,15 @@ def load(folder: SweepFolder, part: str) -> pd.DataFrame:
 
 def test_frames_have_every_column_in_order(folder: SweepFolder, tmp_path: Path):
     root = tmp_path / "results"
-    for load_table, record, rows in (
-        (load_runs, RunRecord, 10),
-        (load_steps, StepRecord, 6),
-        (load_timings, TimingRecord, 2),
+    for load_table, record, more, rows in (
+        (load_runs, RunRecord, ["is_tuning"], 10),
+        (load_steps, StepRecord, [], 6),
+        (load_timings, TimingRecord, [], 2),
     ):
-        assert list(load_table(root).columns) == list(record.model_fields)
+        assert list(load_table(root).columns) == [*record.model_fields, *more]
         assert len(load_table(str(root), sweep=folder.path.name)) == rows
     write_study(root, [Study(DENSE, {0: None}, step_time_s=None)], name="empty")
-    assert list(load_runs(root, sweep="empty").columns) == list(RunRecord.model_fields)
+    assert list(load_runs(root, sweep="empty").columns) == [*RunRecord.model_fields, "is_tuning"]
     assert len(load_runs(root, sweep="empty")) == 0
     assert len(load_runs(root)) == 10
     final = load_runs(root)[lambda frame: frame.parent_run_id.isna()]
@@ -206,7 +206,7 @@ def test_a_column_that_an_older_file_lacks_is_filled(folder: SweepFolder):
     assert (row.run_time_s, row.estimated_time_s) == (None, None)
     assert (row.aux_loss, row.peak_memory_bytes, row.num_experts, row.caveats) == (None, None, 1, [])
     frame = load_runs(folder.path).set_index("run_id")
-    assert list(frame.columns) == [name for name in RunRecord.model_fields if name != "run_id"]
+    assert list(frame.columns) == [name for name in (*RunRecord.model_fields, "is_tuning") if name != "run_id"]
     assert math.isnan(frame.loc[DENSE.run_id, "peak_memory_bytes"])
 
 

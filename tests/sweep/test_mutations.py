@@ -40,6 +40,8 @@ sweep:
     model.ffn.d_ff: round(d_model * 3.5)
   constraints: [num_experts * d_ff <= 65536, 'params_total < 1e7 or size == null']
   seeds: [0]
+  tune: {train.gradient_clip: [0.5, 1.0], model.init_scale: [1, 0.1]}
+  tune_seeds: [7]
   baselines: [iso_flop, iso_active_params, iso_total_params]
 report:
   primary: {sparse: {num_experts: 16, weight_decay: 0.2, seq_len: 64, learning_rate: 1e-3}, dense: iso_flop}
@@ -54,6 +56,7 @@ TOKENS = [
 KEYS = [
     "base.train.tokens", "sweep.grid", "sweep.grid.model.ffn.kind", "name", "base", "", "a.b", "sweep.zip", "extends",
     "sweep.derive", "sweep.derive.model.d_model", "sweep.constraints", "report.primary.sparse.num_experts", "report",
+    "sweep.tune", "sweep.tune.train.gradient_clip", "sweep.tune_seeds",
 ]  # fmt: skip
 
 

@@ -28,8 +28,8 @@ UNKNOWN = [
     ),
     (SPARSE + "sweep: {§grd: {}}\n", ["sweep.grd is not a key. Did you mean 'grid'?"]),
     (
-        SPARSE + "sweep: {§tune: {}}\n",
-        ["sweep.tune is not a key. Allowed: grid, zip, derive, constraints, seeds, baselines."],
+        SPARSE + "sweep: {§xyz: {}}\n",
+        ["sweep.xyz is not a key. Allowed: grid, zip, derive, constraints, seeds, tune, tune_seeds, baselines."],
     ),
     (
         SPARSE
