@@ -171,7 +171,7 @@ def _of_the_ladder(name: str) -> Subject:
 def _of_a_sweep(word: str, *, settings: Sequence[str], identify: Identify, is_only_file: bool) -> list[Subject]:
     sweep = load_sweep(Path(word), overrides=settings, identify=identify)
     configurations: dict[str, Cell] = {}
-    for cell in sweep.cells:
+    for cell in sweep.pending or sweep.cells:  # of a sweep that tunes, what it will report: tries cost as much
         configurations.setdefault(cell.spec.config_id, cell)
     prefix = "" if is_only_file else f"{sweep.name}: "
     return [

@@ -91,7 +91,8 @@ class Tally:
                 self._started = self._clock()
                 self._estimated_s = event.estimated_s
                 self._left = {cell.spec.run_id: cell.cost.trained_flops.useful for cell in event.cells}
-                self.total = len(event.cells)
+                self._computed = 0.0
+                self.total = self.ended + len(event.cells)  # where values are tuned there is one stage after another
             case RunStarted():
                 self.running[event.cell.spec.run_id] = RunningRun(cell=event.cell, seconds=self._stopwatch())
             case RunProgressed():

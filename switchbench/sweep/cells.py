@@ -92,7 +92,7 @@ class Sweep:
     file: str
     """The file's path as the user wrote it."""
     cells: tuple[Cell, ...]
-    """The runs; each run_id occurs once."""
+    """The runs that are known, tries first; each run_id occurs once."""
     axes: tuple[str, ...]
     """Paths of the swept fields: those of the grid and then those of the zip, in the order of the file."""
     dropped: tuple[Dropped, ...] = ()

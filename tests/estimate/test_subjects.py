@@ -51,6 +51,11 @@ def test_each_configuration_of_a_sweep_once_by_the_plans_name(file: str) -> None
     assert {each.architecture.vocab_size for each in found} == {100}
 
 
+def test_what_is_tuned_changes_no_costs_and_adds_no_models(file: str) -> None:
+    names = [subject.name for subject in find(file, "sweep.tune.train.learning_rate=[5e-3, 1e-2]")]
+    assert names == [subject.name for subject in find(file)]
+
+
 def test_settings_go_with_the_file_before_them(file: str) -> None:
     found = find("xs", file, "base.data.seq_len=64", "sweep.grid.model.ffn.num_experts=[8]", "xs", file)
     assert [each.name for each in found] == [

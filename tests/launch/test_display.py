@@ -82,6 +82,23 @@ def test_before_anything_is_computed_the_time_left_is_what_was_estimated(plan_of
     assert tally.seconds_left > 70.0  # half of one run of three took 70 s
 
 
+def test_a_second_stage_adds_its_runs_and_is_timed_on_its_own(plan_of: PlanOf, clock: Clock) -> None:
+    tries, reported = plan_of(seeds=[0]).cells, plan_of(seeds=[1]).cells
+    tally = Tally(clock)
+    tally.take(started(tries))
+    for cell in tries:
+        tally.take(RunStarted(cell=cell))
+        tally.take(ended(cell))
+    clock.now += 1000
+    tally.take(started(reported))
+    assert (tally.ended, tally.total, tally.fraction) == (3, 6, 0)
+    tally.take(RunStarted(cell=reported[0]))
+    tally.take(progressed(reported[0], share=0.5))
+    clock.now += 10
+    flops = [cell.cost.trained_flops.useful for cell in reported]
+    assert tally.seconds_left == pytest.approx(10 * (sum(flops) - flops[0] / 2) / (flops[0] / 2))
+
+
 def test_a_failed_run_counts_for_what_it_computed(plan_of: PlanOf, clock: Clock) -> None:
     cells = plan_of(seeds=[0]).cells
     flops = [cell.cost.trained_flops.useful for cell in cells]
