@@ -1,6 +1,8 @@
 """The manifest: the cells of a sweep as they were expanded, so that a report needs no sweep file."""
 
+import contextlib
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -105,8 +107,10 @@ def write_manifest(folder: SweepFolder, manifest: Manifest) -> None:
     """Write the manifest of a sweep, whole or not at all.
 
     Raises:
-        ResultsFolderError: it cannot be written.
+        ResultsFolderError: it cannot be written, or a newer version of this tool wrote the one that is there.
     """
+    with contextlib.suppress(OSError, ValueError):  # there is none, or a damaged one
+        _check_version(json.loads(folder.manifest_path.read_bytes()), path=folder.manifest_path)
     content = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder.manifest_path, (content + "\n").encode())
 
@@ -122,12 +126,7 @@ def read_manifest(folder: SweepFolder) -> Manifest:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict):
             raise ValueError(f"holds {type(content).__name__}, not an object")
-        version = content.get("schema_version")
-        if isinstance(version, int) and version > MANIFEST_SCHEMA:
-            raise ResultsFolderError(
-                f"{path} has schema version {version}, and this switchbench reads up to {MANIFEST_SCHEMA}: "
-                "upgrade switchbench"
-            )
+        _check_version(content, path=path)
         return Manifest.model_validate(content)
     except OSError as error:
         raise ResultsFolderError(f"Cannot read {path}: {error.strerror or error}") from error
@@ -145,6 +144,15 @@ def read_tries(folder: SweepFolder) -> frozenset[str]:
     except ResultsFolderError:
         return frozenset()
     return frozenset(cell.run_id for cell in cells if cell.role == "tuning")
+
+
+def _check_version(content: Any, *, path: Path) -> None:
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > MANIFEST_SCHEMA:
+        raise ResultsFolderError(
+            f"{path} has schema version {version}, and this switchbench reads up to {MANIFEST_SCHEMA}: "
+            "upgrade switchbench"
+        )
 
 
 def _first_reason(error: ValueError) -> str:

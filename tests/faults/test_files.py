@@ -171,7 +171,7 @@ def test_an_older_schema(small: Sweep, fault: Opens, assert_completes: Completes
 
 
 def test_a_newer_schema(small: Sweep, fault: Opens, assert_completes: Completes) -> None:
-    row = fault("result files of a newer schema version")
+    row = fault("result files of a newer schema version, then a manifest of one")
     assert small.run().code == 0
     newer = sorted(small.folder.runs.glob("*.parquet"))[:2]
     before = [path.read_bytes() for path in newer]
@@ -187,7 +187,14 @@ def test_a_newer_schema(small: Sweep, fault: Opens, assert_completes: Completes)
         ) in answer.err
     assert [path.read_bytes() for path in newer] == rewritten
     assert answer.out.startswith("Nothing to do")
-    row.survived = "all: the newer files are named, passed over and left as they are"
+    manifest = small.folder.manifest_path.read_bytes()
+    small.folder.manifest_path.write_bytes(manifest.replace(b'"schema_version": 1', b'"schema_version": 1000'))
+    answer = small.run("--force")
+    assert (answer.code, answer.out) == (2, "")
+    assert "has schema version 1000, and this switchbench reads up to 1: upgrade switchbench" in answer.err
+    assert "started  " not in answer.err
+    small.folder.manifest_path.write_bytes(manifest)
+    row.survived = "all: newer files are named, passed over and left as they are; a newer manifest: exit 2"
     for path, content in zip(newer, before, strict=True):
         path.write_bytes(content)
     assert_completes(small, row, kept=small.files())

@@ -70,6 +70,18 @@ def test_a_newer_schema_asks_for_an_upgrade(folder: SweepFolder):
         read_manifest(folder)
 
 
+def test_a_newer_manifest_is_not_overwritten_and_a_damaged_one_is(folder: SweepFolder):
+    manifest = read_manifest(folder)
+    newer = json.dumps({"schema_version": MANIFEST_SCHEMA + 1, "all": "different"})
+    folder.manifest_path.write_text(newer, encoding="utf-8")
+    with pytest.raises(ResultsFolderError, match="upgrade switchbench"):
+        write_manifest(folder, manifest)
+    assert folder.manifest_path.read_text(encoding="utf-8") == newer
+    folder.manifest_path.write_bytes(b'{"schema_version": ')
+    write_manifest(folder, manifest)
+    assert read_manifest(folder) == manifest
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"sweep": "x"}', b"\xff\xfe\x00"])
 def test_a_damaged_manifest_says_what_to_do(folder: SweepFolder, content: bytes):
     folder.manifest_path.write_bytes(content)
