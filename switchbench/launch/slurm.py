@@ -272,8 +272,6 @@ def _outcome(submitted: _Submitted) -> Any:
         last = [line.strip() for line in value.splitlines() if line.strip()][-1]
         if "timed-out" in last:
             return "timeout", "took longer than Slurm was told"
-        if "preempted" in last:
-            return "killed", "preempted by another job of Slurm"
         return "crashed", f"could not be supervised: {last}"
     submitted.done_s = time.monotonic() if submitted.done_s is None else submitted.done_s
     state = str(job.state).split()[0]

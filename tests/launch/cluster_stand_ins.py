@@ -69,15 +69,36 @@ def run_and_lose_supervisor(connection: Connection, spec: RunSpec, execution: Ex
 
 def run_until_asked_to_stop(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
     """Keep a checkpoint when asked to stop, and end as a run does that was stopped."""
+    asked = requests_to_stop()
+    connection.send(("progress", Progress(tokens_done=1, tokens_total=4, nll=2.5)))
+    stop_when(asked, execution)
+
+
+def requests_to_stop() -> list[int]:
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
-    Path(rest["log_path"]).write_text("waiting\n", encoding="utf-8")
-    connection.send(("progress", Progress(tokens_done=1, tokens_total=4, nll=2.5)))
+    return asked
+
+
+def stop_when(asked: list[int], execution: ExecutionSpec) -> None:
     while not asked:
         time.sleep(0.02)
     Path(execution.unfinished or "").write_bytes(b"state")
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def run_past_slurms_limit(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    """Have the job warned that its time is up, as Slurm does, and keep a checkpoint; the next attempt has one."""
+    if Path(execution.unfinished or "").exists():
+        stand_ins.run(connection, spec, execution, **rest)
+        return
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    asked = requests_to_stop()
+    os.kill(parent.pid, signal.SIGUSR2)
+    stop_when(asked, execution)
 
 
 def run_first_seed_only(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -14,7 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from switchbench.errors import SwitchbenchError, UsageError
+from switchbench.launch import slurm_jobs
 from switchbench.launch.events import Event, RunProgressed, RunRetried
+from switchbench.launch.messages import Progress
 from switchbench.launch.plan import Plan
 from switchbench.launch.run import Outcome, WorkerFunctions, run_plan
 from switchbench.launch.scheduler import Policy
@@ -153,6 +156,40 @@ def test_a_run_that_hangs_is_a_timeout(locally: None, plan_of: PlanOf, run_as_jo
     policy = Policy(max_tries=1, timeout_s=1.5)
     outcome = run_as_jobs(plan_of(seeds=[WELL, 7]), functions=doing("run_first_seed_only"), policy=policy)
     assert statuses(outcome) == {(WELL, "ok"): 3, (7, "timeout"): 3}
+
+
+def test_a_job_at_its_limit_keeps_a_checkpoint_for_the_next_attempt(
+    locally: None, plan_of: PlanOf, run_as_jobs: RunAsJobs, heard: list[Event]
+) -> None:
+    policy, options = Policy(max_tries=2), {"time": "5"}
+    outcome = run_as_jobs(
+        plan_of(seeds=[WELL]), functions=doing("run_past_slurms_limit"), policy=policy, options=options
+    )
+    assert [end.status for end in outcome.ended] == ["ok"] * 3
+    texts = [event.text for event in heard if isinstance(event, RunRetried)]
+    assert len(texts) == 3
+    assert all("took longer than Slurm was told" in text for text in texts)
+
+
+def test_a_job_sees_that_it_is_to_stop_or_that_the_command_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "transport"
+    folder.mkdir()
+    (folder / slurm_jobs.ALIVE).touch()
+    first, second = (slurm_jobs.FileBoard(folder=folder, attempt=name) for name in ("first", "second"))
+    first_should_stop, second_should_stop = first.watcher(), second.watcher()
+    assert not first_should_stop(Progress(tokens_done=1, tokens_total=2, nll=None))
+    assert not second_should_stop(None)
+    (folder / "first.stop").touch()
+    assert first_should_stop(None)
+    assert not second_should_stop(None)
+    monkeypatch.setattr(slurm_jobs, "ABANDONED_S", -1.0)
+    assert second_should_stop(None)  # no sign for longer than that
+    monkeypatch.undo()
+    assert not second_should_stop(None)
+    shutil.rmtree(folder)
+    assert second_should_stop(Progress(tokens_done=2, tokens_total=2, nll=None))
 
 
 def test_ctrl_c_keeps_checkpoints_and_leaves_no_job(locally: None, plan_of: PlanOf, run_as_jobs: RunAsJobs) -> None:
