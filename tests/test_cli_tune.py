@@ -55,6 +55,8 @@ def test_a_tuned_sweep_is_interrupted_completed_and_reported(place: Path) -> Non
     folder = SweepFolder(place / "results" / "small")
     kept = set(read_statuses(folder)[0])
     assert 0 < len(kept) < 8
+    counts = answer("status")["sweeps"][0]["counts"]
+    assert (counts["cells"], counts["done"], counts["missing"]) == (8, len(kept), 8 - len(kept))
     times = {run_id: (folder.runs / f"{run_id}.parquet").stat().st_mtime_ns for run_id in kept}
 
     summary = answer(*WORDS)
@@ -72,4 +74,5 @@ def test_a_tuned_sweep_is_interrupted_completed_and_reported(place: Path) -> Non
     assert {run["seed"] for run in report["runs"]} == {0}
     assert report["sweeps"][0]["counts"]["cells"] == 2
     assert report["sweeps"][0]["tables"][-1]["key"] == "tuning"
-    assert answer("status")["sweeps"][0]["counts"]["missing"] == 0
+    counts = answer("status")["sweeps"][0]["counts"]
+    assert (counts["missing"], counts["configurations"], counts["timed"]) == (0, 2, 2)

@@ -83,7 +83,7 @@ class SweepStanding:
             "cells": len(self.runs) + self.manifest.pending,
             **{state: states[state] for state in STATES},
             "missing": states["missing"] + self.manifest.pending,
-            "configurations": len(self.labels),
+            "configurations": len({run.cell.config_id for run in self.runs if run.cell.role != "tuning"}),
             "timed": len(self.timed),
             "not_in_manifest": self.num_strangers,
             "running_not_in_manifest": self.num_running_strangers,
