@@ -43,6 +43,21 @@ def chosen(plan: Plan) -> dict[Any, float]:
     }
 
 
+def check_manifest(plan: Plan) -> None:
+    """It says what was tried, and what is reported."""
+    manifest = read_manifest(plan.folder)
+    assert [cell.role for cell in manifest.cells] == ["tuning"] * 12 + ["sparse", "sparse", "dense"]
+    assert {row.run_id for row in read_runs(plan.folder)} == {cell.run_id for cell in manifest.cells}
+    assert manifest.pending == 0
+    assert [each.config_id for each in manifest.tuning] == [cell.config_id for cell in manifest.cells[12:]]
+    tries = {cell.run_id: cell.spec["train"]["learning_rate"] for cell in manifest.cells if cell.role == "tuning"}
+    for tuned in manifest.tuning:
+        best = min(tuned.tries, key=lambda each: each.nll or 0)
+        assert tuned.chosen == best.values
+        for each in tuned.tries:
+            assert [tries[run_id] for run_id in each.run_ids] == list(each.values.values())
+
+
 def test_tries_come_first_and_what_is_reported_has_the_best_values(
     tuned_plan: Callable[..., Plan], run_it: RunIt, heard: list[Event]
 ) -> None:
@@ -59,22 +74,7 @@ def test_tries_come_first_and_what_is_reported_has_the_best_values(
     again = tuned_plan()
     assert again.is_done
     assert chosen(again) == BEST
-
-
-def test_the_manifest_says_what_was_tried_and_what_is_reported(tuned_plan: Callable[..., Plan], run_it: RunIt) -> None:
-    plan = tuned_plan()
-    run_it(plan, functions=TUNED)
-    manifest = read_manifest(plan.folder)
-    assert [cell.role for cell in manifest.cells] == ["tuning"] * 12 + ["sparse", "sparse", "dense"]
-    assert {row.run_id for row in read_runs(plan.folder)} == {cell.run_id for cell in manifest.cells}
-    assert manifest.pending == 0
-    assert [each.config_id for each in manifest.tuning] == [cell.config_id for cell in manifest.cells[12:]]
-    tries = {cell.run_id: cell.spec["train"]["learning_rate"] for cell in manifest.cells if cell.role == "tuning"}
-    for tuned in manifest.tuning:
-        best = min(tuned.tries, key=lambda each: each.nll or 0)
-        assert tuned.chosen == best.values
-        for each in tuned.tries:
-            assert [tries[run_id] for run_id in each.run_ids] == list(each.values.values())
+    check_manifest(plan)
 
 
 def test_an_edge_adds_tries_and_earlier_ones_are_kept(tuned_plan: Callable[..., Plan], run_it: RunIt) -> None:
@@ -89,10 +89,10 @@ def test_an_edge_adds_tries_and_earlier_ones_are_kept(tuned_plan: Callable[..., 
     assert len(wider.to_start) == 3
 
 
-@pytest.mark.parametrize("ends", [2, 11])
 def test_a_command_that_stops_in_the_middle_is_completed_by_the_next(
-    tuned_plan: Callable[..., Plan], run_it: RunIt, ends: int
+    tuned_plan: Callable[..., Plan], run_it: RunIt
 ) -> None:
+    ends = 5
     left = [ends]
 
     def stop_in_time(event: Event) -> None:
@@ -124,6 +124,8 @@ def test_tries_that_fail_count_as_worst_and_are_tried_again(
     outcome = run_it(again, functions=TUNED)
     assert chosen(outcome.plan) == BEST
     assert len(outcome.ended) == 3 + 3
+    forced = run_it(tuned_plan(again="all"), functions=TUNED)
+    assert len(forced.ended) == 15  # every stage once more, and once only
 
 
 def test_what_has_no_try_that_ended_well_has_no_runs_and_that_is_told(
@@ -145,11 +147,6 @@ def test_with_fail_fast_nothing_follows_a_try_that_failed(tuned_plan: Callable[.
     outcome = run_it(tuned_plan(), functions=dies, workers=1, policy=Policy(max_tries=1, fail_fast=True))
     assert len(outcome.failed) == 1
     assert {end.cell.cell.role for end in outcome.ended} == {"tuning"}
-
-
-def test_force_runs_every_stage_once_more(tuned_plan: Callable[..., Plan], run_it: RunIt) -> None:
-    run_it(tuned_plan(), functions=TUNED)
-    assert len(run_it(tuned_plan(again="all"), functions=TUNED).ended) == 15
 
 
 def test_a_filter_chooses_reported_runs_and_keeps_all_tries(tuned_plan: Callable[..., Plan], run_it: RunIt) -> None:
