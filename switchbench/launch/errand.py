@@ -82,7 +82,7 @@ def marked(folder: SweepFolder) -> Iterator[tuple[Path, str]]:
         The file, and what it says.
     """
     content = secrets.token_hex(8)
-    mark = folder.path.resolve() / f".mark-{content}"
+    mark = folder.path.resolve() / f".mark.{content}.tmp"
     mark.write_text(content, encoding="ascii")
     try:
         yield mark, content
