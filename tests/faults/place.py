@@ -93,6 +93,15 @@ class Started:
         self.wait_until(look)
         return found[0]
 
+    def kill_some_worker(self, sweep: "Sweep") -> None:
+        """Kill a process that trains a run; another one, where it ended by itself first."""
+        while True:
+            try:
+                self.some_worker(sweep).kill()
+                return
+            except psutil.NoSuchProcess:
+                continue
+
 
 @dataclass(kw_only=True)
 class Sweep:

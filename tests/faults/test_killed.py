@@ -186,7 +186,7 @@ def test_many_tiny_runs_with_workers_killed_now_and_then(
     command = sweep.start()
     for number in range(1, 4):
         command.wait_until(lambda number=number: len(sweep.files()) >= 20 * number)  # type: ignore[misc]
-        command.some_worker(sweep).kill()
+        command.kill_some_worker(sweep)
     command.wait_until(lambda: len(sweep.files()) >= 80)
     family = command.descendants()
     command.process.kill()
