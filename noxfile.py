@@ -51,7 +51,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite, and the examples in docstrings."""
     session.install("-e", ".", *groups("test"))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "loadfile"]))
     if not session.posargs:
         session.run("pytest", "--doctest-modules", "switchbench")
 

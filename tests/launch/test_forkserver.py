@@ -37,7 +37,7 @@ def main_that_imports_typer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A ``__main__`` like the console script, which a child would import again if it saw it."""
     script = tmp_path / "script.py"
     script.write_text("import typer, rich\n", encoding="utf-8")
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
 
 
