@@ -20,6 +20,7 @@ class Caveat(StrEnum):
     UNTRAINED_TIMING = "UNTRAINED_TIMING"
     NOT_TIMED = "NOT_TIMED"
     BUSY_MACHINE = "BUSY_MACHINE"
+    SHARED_GPU = "SHARED_GPU"
     TIMED_APART = "TIMED_APART"
     REPEATED_DATA = "REPEATED_DATA"
     HELD_OUT_OVERLAP = "HELD_OUT_OVERLAP"
@@ -47,6 +48,10 @@ class Caveat(StrEnum):
     def footnote(self) -> str:
         """One sentence that tells a reader what the caveat means for the number."""
         return _FOOTNOTES[self]
+
+
+OF_WALL_CLOCK = (Caveat.EVALUATION_HEAVY, Caveat.SHARED_GPU)
+"""What runs bring along that concerns nothing but their wall-clock time."""
 
 
 def in_order(codes: Iterable[str]) -> tuple[str, ...]:
@@ -78,6 +83,7 @@ _FOOTNOTES = {
     Caveat.UNTRAINED_TIMING: "Timed with fresh weights, since the trained ones were gone: expert load may differ.",
     Caveat.NOT_TIMED: "No exclusive timing of this configuration exists; run the sweep again to add it.",
     Caveat.BUSY_MACHINE: "Other work ran on the machine while this was timed: the step time is too long.",
+    Caveat.SHARED_GPU: "Several runs shared a GPU: the time is that of a run among others, and not of one alone.",
     Caveat.TIMED_APART: "Not timed together: the machine may have been faster or slower in between.",
     Caveat.REPEATED_DATA: "More training tokens than the corpus has: some text was seen more than once.",
     Caveat.HELD_OUT_OVERLAP: "More than 1% of the held-out 64-byte windows also occur in the training text, "

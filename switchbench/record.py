@@ -150,6 +150,7 @@ class RunRecord(_Record):
     micro_batch_tokens: int | None = Field(
         None, description="Tokens of a micro-batch, after the whole batch ran out of memory; None: the whole batch."
     )
+    runs_per_gpu: int | None = Field(None, description="Runs that shared the GPU, this one included; None on a CPU.")
     num_resumes: int | None = Field(None, description="How often the run was continued from a checkpoint.")
     # Data
     corpus_bytes: int | None = Field(None, description="Bytes of the corpus.")

@@ -33,6 +33,7 @@ def sweep(
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run; auto: on GPUs if there are any.")
     ] = "auto",
+    per_gpu: Annotated[int, typer.Option(min=1, help="Runs that share a GPU; their times are marked as shared.")] = 1,
     dispatch: Annotated[
         Literal["auto", "loop", "grouped_mm", "padded"],
         typer.Option(help="How experts are computed; auto: as is fastest for device, precision and shape."),
@@ -128,6 +129,8 @@ def sweep(
     from switchbench.store import SweepFolder
     from switchbench.sweep import parse_filter
 
+    if per_gpu > 1 and executor == "slurm":
+        raise UsageError("--per-gpu goes with --executor local or ray: a job of Slurm has its GPU for itself")
     cluster = check_options(executor, address=address, slurm=slurm or (), workers=workers, threads=threads)
     if cluster is None:
         resolve_workers(workers, threads=threads)
@@ -136,6 +139,7 @@ def sweep(
         threads=threads,
         device=device,
         dispatch=dispatch,
+        per_gpu=per_gpu,
         checkpoint_every_s=parse_duration(checkpoint_every, name="--checkpoint-every"),
         cluster=cluster,
     )

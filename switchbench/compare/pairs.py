@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import fmean
 
-from switchbench.caveats import Caveat, in_order
+from switchbench.caveats import OF_WALL_CLOCK, Caveat, in_order
 from switchbench.compare.configurations import Configuration, mixture_caveats
 from switchbench.compare.curves import Crossing, first_crossing
 from switchbench.compare.estimation import Sides, each_seed, estimate, interval_of
@@ -141,7 +141,7 @@ def _common_caveats(match: Match, *, seeds: Sequence[int]) -> tuple[str, ...]:
     rows = _rows(match, seeds=seeds)
     mixtures = [caveat for caveat in mixture_caveats(rows) if caveat != Caveat.MIXED_MACHINES]  # nll is no time
     caveats: list[str] = [*mixtures, *(code for row in rows for code in row.caveats)]
-    caveats = [code for code in caveats if code != Caveat.EVALUATION_HEAVY]  # no measure is made of wall-clock time
+    caveats = [code for code in caveats if code not in OF_WALL_CLOCK]  # no measure is made of wall-clock time
     if any(Caveat.NON_CAUSAL_ROUTING in row.caveats for row in sparse.finished.values()):
         caveats.append(Caveat.NON_CAUSAL_ROUTING)
     if len(seeds) == 1:

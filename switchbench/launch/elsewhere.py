@@ -202,7 +202,7 @@ def _slot(errand: Errand, *, machine: Machine) -> Iterator[Slot]:
     """Cores of its own for a run, against other runs and commands here; on a GPU it has what the cluster gave it."""
     threads = errand.setup.threads
     if machine.device == "cuda":
-        yield Slot(cores=(), gpu=os.environ.get("CUDA_VISIBLE_DEVICES"))
+        yield Slot(cores=(), gpu=os.environ.get("CUDA_VISIBLE_DEVICES"), runs_per_gpu=errand.setup.per_gpu)
     elif threads > len(usable_cores()) or not hasattr(os, "sched_setaffinity"):
         yield Slot(cores=(), gpu=None)
     else:

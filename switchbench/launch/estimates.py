@@ -180,7 +180,7 @@ def estimate_plan(
     with on_this_machine(alone=False, on_event=on_event), warm_server(preload=functions.preload):
         machine = probe_machine(functions, device=setup.device, on_event=tell)
         with claimed_cores(known.workers * setup.threads, on_event=on_event) as cores:
-            slots = share_out(machine, workers=setup.workers, threads=setup.threads, cores=cores)
+            slots = share_out(machine, workers=setup.workers, threads=setup.threads, per_gpu=setup.per_gpu, cores=cores)
             return measured_estimates(
                 plan,
                 setup=setup,

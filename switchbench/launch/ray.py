@@ -48,10 +48,10 @@ class Node:
     gpus: float
     """GPUs likewise."""
 
-    def room(self, *, threads: int, device: str) -> int:
+    def room(self, *, threads: int, device: str, per_gpu: int) -> int:
         """Runs side by side, as far as this machine goes."""
         by_cpus = int(self.cpus // threads)
-        return min(by_cpus, int(self.gpus)) if device == "cuda" else by_cpus
+        return min(by_cpus, int(self.gpus) * per_gpu) if device == "cuda" else by_cpus
 
 
 @dataclass(kw_only=True)
@@ -125,7 +125,8 @@ class RayExecutor:
         if time.monotonic() - self._looked_s > LOOK_AT_NODES_S:
             self._nodes, self._looked_s = alive_nodes(), time.monotonic()
         threads = self._errand.setup.threads
-        room = sum(node.room(threads=threads, device=self.device) for node in self._nodes)
+        per_gpu = self._errand.setup.per_gpu
+        room = sum(node.room(threads=threads, device=self.device, per_gpu=per_gpu) for node in self._nodes)
         return room if self._workers is None else min(room, self._workers)
 
     def has_room(self) -> bool:
@@ -186,7 +187,8 @@ class RayExecutor:
             on_event: Told that there is a wait.
         """
         on_event(Preparing(what="looking at the machines of the cluster"))
-        nodes = [node for node in alive_nodes() if node.room(threads=self._errand.setup.threads, device=self.device)]
+        threads = self._errand.setup.threads
+        nodes = [node for node in alive_nodes() if node.room(threads=threads, device=self.device, per_gpu=1)]
         looks = [self._task(look_there, **_on(node)).remote(self._errand) for node in nodes]
         kinds: dict[str, tuple[Node, bool]] = {}
         for node, look in zip(nodes, looks, strict=True):
@@ -219,7 +221,8 @@ class RayExecutor:
         return timings
 
     def _task(self, function: Callable[..., object], **options: Any) -> Any:
-        needs = {"num_cpus": self._errand.setup.threads, "num_gpus": 1 if self.device == "cuda" else 0}
+        setup = self._errand.setup
+        needs = {"num_cpus": setup.threads, "num_gpus": 1 / setup.per_gpu if self.device == "cuda" else 0}
         return ray.remote(function).options(**(WITHOUT_RETRIES | needs | options))
 
     def _told(self) -> Iterator[Told]:

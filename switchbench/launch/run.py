@@ -106,7 +106,7 @@ def run_plan(
         machine = probe_machine(functions, device=setup.device, on_event=on_event)
         cores_needed = resolve_workers(setup.workers, threads=setup.threads) * setup.threads
         with claimed_cores(cores_needed, on_event=on_event) as cores:
-            slots = share_out(machine, workers=setup.workers, threads=setup.threads, cores=cores)
+            slots = share_out(machine, workers=setup.workers, threads=setup.threads, per_gpu=setup.per_gpu, cores=cores)
             estimates = measured_estimates(
                 plan,
                 setup=setup,

@@ -39,6 +39,8 @@ class Setup:
     """``auto``, ``cpu`` or ``cuda``."""
     dispatch: Dispatch = "auto"
     """How experts are computed."""
+    per_gpu: int = 1
+    """Runs that share a GPU."""
     checkpoint_every_s: float = 600.0
     """Least time between two checkpoints of a run."""
     cluster: Cluster | None = None
@@ -53,6 +55,8 @@ class Slot:
     """Cores it is pinned to; empty: pinning is not supported here."""
     gpu: str | None
     """The GPU it sees, as in CUDA_VISIBLE_DEVICES; None: what the parent sees."""
+    runs_per_gpu: int = 1
+    """Runs that share the GPU."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -74,6 +78,7 @@ class Slot:
             device="cuda" if device == "cuda" else "cpu",
             threads=threads,
             cores=self.cores,
+            runs_per_gpu=self.runs_per_gpu,
             dispatch=dispatch,
             checkpoint=None if checkpoint is None else str(checkpoint),
         )
@@ -140,31 +145,39 @@ def claimed_cores(count: int, *, on_event: Listener) -> Iterator[tuple[int, ...]
 
 
 def share_out(
-    machine: Machine, *, workers: int | None, threads: int, cores: tuple[int, ...] | None = None
+    machine: Machine, *, workers: int | None, threads: int, per_gpu: int = 1, cores: tuple[int, ...] | None = None
 ) -> list[Slot]:
-    """Share cores and GPUs out, without overlap: a slot for each run side by side.
+    """Share cores and GPUs out, a slot for each run side by side; cores never overlap, GPUs only if asked to.
 
     Args:
         machine: The machine.
         workers: Number of slots; None: as many as there are shares.
         threads: CPU threads of each.
+        per_gpu: Slots that share a GPU.
         cores: The usable cores, those to be taken first at the front; None: in their order.
 
     Raises:
-        UsageError: there are fewer cores or GPUs than slots.
+        UsageError: there are fewer cores or places on GPUs than slots.
     """
     cores = usable_cores() if cores is None else cores
     can_pin = hasattr(os, "sched_setaffinity")
     count = resolve_workers(workers, threads=threads)
     if machine.device == "cuda":
-        if workers is not None and workers > machine.gpu_count:
-            raise UsageError(f"--workers {workers}: every run has its own GPU, and there are {machine.gpu_count}")
-        count = min(count, machine.gpu_count)
-    gpus = _visible_gpus(machine) if machine.device == "cuda" else [None] * count
+        places = machine.gpu_count * per_gpu
+        if workers is not None and workers > places:
+            has = "every run has its own GPU" if per_gpu == 1 else f"{per_gpu} runs share a GPU"
+            raise UsageError(f"--workers {workers}: {has}, and there are {machine.gpu_count}; see --per-gpu")
+        count = min(count, places)
+    # Round and round, so that a GPU is shared only once all have a run.
+    gpus = _visible_gpus(machine) * per_gpu if machine.device == "cuda" else [None] * count
     # A GPU's driver has threads of its own: there a run gets its whole share of the cores.
     width = len(cores) // count if machine.device == "cuda" else threads
     return [
-        Slot(cores=cores[index * width : (index + 1) * width] if can_pin else (), gpu=gpus[index])
+        Slot(
+            cores=cores[index * width : (index + 1) * width] if can_pin else (),
+            gpu=gpus[index],
+            runs_per_gpu=per_gpu if machine.device == "cuda" else 1,
+        )
         for index in range(count)
     ]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from switchbench import units
-from switchbench.caveats import Caveat, in_order
+from switchbench.caveats import OF_WALL_CLOCK, Caveat, in_order
 from switchbench.compare import Configuration, sort_kinds
 from switchbench.compare.configurations import mixture_caveats
 from switchbench.record import RunRecord
@@ -58,12 +58,12 @@ def aggregate(configuration: Configuration, column: str) -> Aggregate | None:
 
 def quality_caveats(configuration: Configuration) -> tuple[str, ...]:
     """The caveats of quality that the runs themselves brought along."""
-    return in_order(code for code in _row_caveats(configuration) if code != Caveat.EVALUATION_HEAVY)
+    return in_order(code for code in _row_caveats(configuration) if code not in OF_WALL_CLOCK)
 
 
 def wall_clock_caveats(configuration: Configuration) -> tuple[str, ...]:
     """The caveats of wall-clock time that the runs themselves brought along."""
-    return in_order(code for code in _row_caveats(configuration) if code == Caveat.EVALUATION_HEAVY)
+    return in_order(code for code in _row_caveats(configuration) if code in OF_WALL_CLOCK)
 
 
 def ratio_text(ratio: float, *, ci95: tuple[float, float] | None) -> str:

@@ -205,6 +205,8 @@ class ExecutionSpec:
     """How experts are computed; ``auto``: as is fastest for the device, precision and shape."""
     checkpoint: str | None = None
     """File that takes the final weights (safetensors); None: they are not kept."""
+    runs_per_gpu: int = 1
+    """Runs that share its GPU, this one included."""
     micro_batch_tokens: int | None = None
     """Tokens of a micro-batch, whose gradients are added up; None: the whole batch at once."""
     unfinished: str | None = None

@@ -28,6 +28,7 @@ def provenance(spec: RunSpec, facts: MachineFacts, *, execution: ExecutionSpec) 
         **machine_provenance(facts),
         "started_at": now(),
         "threads": execution.threads,
+        "runs_per_gpu": execution.runs_per_gpu if facts.device == "cuda" else None,
         "precision": spec.train.precision,
         "dispatch": dispatch_backend(spec, execution.dispatch, device=torch.device(facts.device)),
     }

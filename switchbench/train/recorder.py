@@ -242,6 +242,8 @@ class Recorder:
         caveats = []
         if eval_share > EVAL_SHARE_LIMIT:
             caveats.append(Caveat.EVALUATION_HEAVY.value)
+        if (self.provenance["runs_per_gpu"] or 1) > 1:
+            caveats.append(Caveat.SHARED_GPU.value)
         if tokens_seen > self.corpus.num_train_tokens:
             caveats.append(Caveat.REPEATED_DATA.value)
         if self.corpus.held_out_overlap > HELD_OUT_OVERLAP_LIMIT:

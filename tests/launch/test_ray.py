@@ -278,3 +278,13 @@ def test_the_command_trains_there_what_it_trains_here(nodes: Any, tmp_path: Path
     there = sweep("there", "--executor", "ray", "--address", nodes.address)
     assert len(there) == 6
     assert there == sweep("here")
+
+
+def test_a_machine_has_room_for_as_many_runs_as_share_its_gpus() -> None:
+    from switchbench.launch.ray import Node
+
+    node = Node(node_id="n", cpus=16, gpus=2)
+    assert node.room(threads=2, device="cpu", per_gpu=3) == 8
+    assert node.room(threads=2, device="cuda", per_gpu=1) == 2
+    assert node.room(threads=2, device="cuda", per_gpu=3) == 6
+    assert node.room(threads=4, device="cuda", per_gpu=3) == 4  # so far as there are CPUs

@@ -37,6 +37,20 @@ def test_every_gpu_has_one_run_and_its_share_of_the_cores() -> None:
 
 
 @pytest.mark.usefixtures("ten_cores")
+def test_runs_share_gpus_where_that_is_asked_for() -> None:
+    slots = share_out(FOUR_GPUS, workers=6, threads=1, per_gpu=2)
+    assert [slot.gpu for slot in slots] == ["0", "1", "2", "3", "0", "1"]
+    assert len({core for slot in slots for core in slot.cores}) == sum(len(slot.cores) for slot in slots)
+    assert len(share_out(FOUR_GPUS, workers=None, threads=1, per_gpu=2)) == 8
+    with pytest.raises(UsageError, match="--workers 9: 2 runs share a GPU, and there are 4"):
+        share_out(FOUR_GPUS, workers=9, threads=1, per_gpu=2)
+    execution = slots[0].execution(device="cuda", threads=1, dispatch="auto")
+    assert execution.runs_per_gpu == 2
+    (alone, *_) = share_out(CPU, workers=None, threads=1, per_gpu=2)
+    assert alone.runs_per_gpu == 1
+
+
+@pytest.mark.usefixtures("ten_cores")
 def test_gpus_that_the_user_chose_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-abc")
     slots = share_out(Machine(machine_id="m", device="cuda", gpu_count=2, provenance={}), workers=None, threads=1)

@@ -90,16 +90,15 @@ def test_flops_speedups_stand_beside_the_others(tmp_path: Path):
 # Doubts of a single column
 
 
-def test_a_slow_evaluation_is_a_doubt_of_the_wall_clock_alone(tmp_path: Path):
-    sweep = report_of(
-        tmp_path, Study(DENSE, GOOD, is_twin=True), Study(SPARSE, BETTER, columns={"caveats": ["EVALUATION_HEAVY"]})
-    )
+@pytest.mark.parametrize("caveat", ["EVALUATION_HEAVY", "SHARED_GPU"])
+def test_a_doubt_of_the_wall_clock_alone(tmp_path: Path, caveat: str):
+    sweep = report_of(tmp_path, Study(DENSE, GOOD, is_twin=True), Study(SPARSE, BETTER, columns={"caveats": [caveat]}))
     doubted = {
         (column.key, row.config_id)
         for table in sweep.tables
         for row in table.rows
         for column, found in zip(table.columns, row.cells, strict=True)
-        if "EVALUATION_HEAVY" in found.caveats
+        if caveat in found.caveats
     }
     assert doubted == {("wall_clock_s", SPARSE.config_id)}
 

@@ -11,11 +11,13 @@ from safetensors.torch import load_file
 
 from switchbench.cost import count_train_flops
 from switchbench.data.corpora import PreparedCorpus, prepare_corpus, read_tokens
+from switchbench.device import machine_facts
 from switchbench.model.transformer import build_model
 from switchbench.record import Progress, RunResult
 from switchbench.spec import ExecutionSpec, RunSpec
 from switchbench.train import checkpoint, run, train_run
 from switchbench.train.evaluate import evaluate, ffn_rms_ratio
+from switchbench.train.provenance import provenance
 from switchbench.train.steps import learning_rate_at, restore_state, save_state, start_training, take_step
 from tests.specs import sparse, tiny_run
 
@@ -244,3 +246,17 @@ def test_the_row_says_how_experts_were_computed_and_counts_the_padding(corpus: P
     assert loop.executed_train_flops < padded.executed_train_flops
     assert padded.nll == pytest.approx(loop.nll, rel=1e-3)
     assert train(tiny_run(), corpus).runs[-1].dispatch is None
+
+
+def test_runs_that_share_a_gpu_say_so(corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be no GPU here: the facts of one are made up, and what the row makes of them is not."""
+    facts = machine_facts(torch.device("cpu"))
+    on_gpu = dataclasses.replace(facts, device="cuda")
+    alone, shared = ExecutionSpec(), ExecutionSpec(runs_per_gpu=2)
+    assert provenance(tiny_run(), facts, execution=shared)["runs_per_gpu"] is None
+    assert provenance(tiny_run(), on_gpu, execution=alone)["runs_per_gpu"] == 1
+    columns = provenance(tiny_run(), on_gpu, execution=shared)
+    assert columns["runs_per_gpu"] == 2
+    assert "SHARED_GPU" not in train(tiny_run(), corpus).runs[-1].caveats
+    monkeypatch.setattr(run, "provenance", lambda *args, **rest: columns)
+    assert all("SHARED_GPU" in row.caveats for row in train(tiny_run(), corpus).runs)
