@@ -26,11 +26,10 @@ WORDS = (
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_sweep(tmp_path / "small.yaml", corpus=tmp_path / "corpus")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))  # a short path: sockets lie there
     monkeypatch.setenv("SWITCHBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 

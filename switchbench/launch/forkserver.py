@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -75,7 +76,7 @@ def warm_server(*, preload: str = PRELOAD) -> Iterator[None]:
     if start_method() == "forkserver":
         forkserver.set_forkserver_preload([preload])
         with _process_start():
-            forkserver.ensure_running()
+            _start_server()
     try:
         yield
     finally:
@@ -232,6 +233,17 @@ def _interrupt_held_back() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if arrived and callable(handler):
             handler(*arrived[0])
+
+
+def _start_server() -> None:
+    try:
+        forkserver.ensure_running()
+    except OSError as error:
+        raise SwitchbenchError(
+            f"could not start the process from which runs are forked: {error}. Its socket lies in the folder for "
+            f"temporary files, {tempfile.gettempdir()}; where that path is too long (from about 80 letters on), set "
+            "TMPDIR to a shorter one, such as /tmp. Nothing was started."
+        ) from error
 
 
 def _stop_server() -> None:

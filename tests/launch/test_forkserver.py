@@ -190,3 +190,20 @@ def test_deaths_in_words(tmp_path: Path, exit_code: int, status: str, reason: st
 
 def test_a_death_without_a_log(tmp_path: Path) -> None:
     assert describe_death(1, log_path=tmp_path / "absent") == ("crashed", "ended without a result, exit code 1")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="Python puts the socket elsewhere by itself")
+def test_a_folder_for_temporary_files_that_is_too_deep_for_a_socket(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 60) / ("y" * 60)
+    deep.mkdir(parents=True)
+    program = (
+        "from switchbench.errors import SwitchbenchError\n"
+        "from switchbench.launch.forkserver import warm_server\n"
+        "try:\n"
+        "    with warm_server(preload='zipapp'): pass\n"
+        "except SwitchbenchError as error: print(error)"
+    )
+    environment = os.environ | {"TMPDIR": str(deep)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    assert "set TMPDIR to a shorter one" in done.stdout
+    assert str(deep) in done.stdout
