@@ -38,7 +38,9 @@ class Stage:
     weights: int
     """Weights that have their gradients once the backward pass has gone through it."""
     temporary: int
-    """Bytes of the short-lived values of its backward pass, at their most."""
+    """Bytes of its short-lived values, at their most."""
+    logits: int = 0
+    """Bytes as large as the logits, or their gradient, that there are at that moment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +210,14 @@ def _output(a: Architecture, conditions: Conditions, *, tokens: int) -> list[Sta
             kept=replace(kept, logits=0),
             weights=table,
             temporary=logits * WIDE + conditions.copies(table).weight_copies,
+            logits=logits * WIDE,
         ),
-        Stage(name="loss", block=None, kept=Activations(logits=kept.logits), weights=0, temporary=logits * WIDE),
+        Stage(
+            name="loss",
+            block=None,
+            kept=Activations(logits=kept.logits),
+            weights=0,
+            temporary=logits * WIDE,
+            logits=kept.logits + logits * WIDE,
+        ),
     ]

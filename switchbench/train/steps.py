@@ -178,7 +178,8 @@ class _MeanNLL(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         log_probs_TV, target_T = ctx.saved_tensors
         scale = grad / target_T.shape[0]
-        grad_logits_TV = log_probs_TV.exp().mul_(scale)
+        # In place: it is the largest tensor of a model with many tokens to choose from, and nobody needs it afterwards.
+        grad_logits_TV = log_probs_TV.exp_().mul_(scale)
         grad_logits_TV.scatter_add_(1, target_T.unsqueeze(-1), (-scale).expand(target_T.shape[0], 1))
         return grad_logits_TV, None
 

@@ -97,6 +97,8 @@ def measured_peak(spec: RunSpec, *, device: str) -> int:
 LARGE = {
     "dense": run_of(size="xs", batch_tokens=4096),
     "dense bf16": run_of(size="xs", batch_tokens=4096, precision="bfloat16"),
+    "large vocabulary": run_of(size="s", batch_tokens=2048, vocab_size=8000),
+    "sparse bf16": run_of(size="xs", batch_tokens=4096, precision="bfloat16", ffn=sparse(num_experts=16)),
     "mostly weights": run_of(size="xs", batch_tokens=512, ffn=sparse(num_experts=256)),
     "weights and activations": run_of(size="xs", batch_tokens=4096, ffn=sparse(num_experts=64)),
     "mostly activations": run_of(
