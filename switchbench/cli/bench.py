@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from switchbench.cli.arguments import AsJson
 from switchbench.cli.output import plain_console
 
 bench_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure the layer or the training step.")
@@ -12,7 +13,6 @@ _Rounds = Annotated[int, typer.Option(min=1, help="Counted rounds; every contest
 _Tokens = Annotated[int, typer.Option(min=1, help="Tokens per pass.")]
 _Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 _Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run; auto: on a GPU if there is one.")]
-_Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
 
 
 @bench_app.command("layer", short_help="Dense layer, each way to compute the experts, and the floor under them.")
@@ -28,7 +28,7 @@ def bench_layer(
     precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Precision of the matmuls.")] = "float32",
     threads: _Threads = 1,
     device: _Device = "auto",
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Time a forward and a backward pass of the feed-forward layer, dropless, all contestants in turns."""
     from switchbench.bench import LayerRequest, parse_shapes
@@ -57,7 +57,7 @@ def bench_step(
     ] = "both",
     threads: _Threads = 1,
     device: _Device = "auto",
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Time whole training steps (4 layers, sequences of 128), all contestants in turns, and their parts."""
     from switchbench.bench import StepRequest

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from switchbench.cli.arguments import AsJson
 from switchbench.cli.output import plain_console, print_json
 
 
@@ -52,7 +53,7 @@ def fit(
         list[str] | None,
         typer.Option(metavar="n=N,e=E,d=D", help="Predict the loss there, too; may be repeated.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fit a law of loss to runs, with intervals on what people use of it, and every reason to doubt it."""
     from rich.console import Console

@@ -1,19 +1,17 @@
 """`switchbench prune`: remove what no sweep names any more."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from switchbench.cli.arguments import OnlySweep, Results
 from switchbench.cli.output import DEFAULT_RESULTS, plain_console, print_json, print_lines
 
 
 def prune(
-    results: Annotated[
-        Path, typer.Argument(metavar="RESULTS", help="Folder with the results of sweeps, or of one sweep.")
-    ] = DEFAULT_RESULTS,
-    sweep: Annotated[str | None, typer.Option(metavar="NAME", help="Only this sweep.", show_default=False)] = None,
+    results: Results = DEFAULT_RESULTS,
+    sweep: OnlySweep = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Answer with one JSON object; nothing is removed without --yes.")

@@ -1,19 +1,13 @@
 """`switchbench report`: draw the tables."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
+from switchbench.cli.arguments import AsJson, OnlySweep, Results
 from switchbench.cli.output import DEFAULT_RESULTS, plain_console
 
 
 def report(
-    results: Annotated[
-        Path, typer.Argument(metavar="RESULTS", help="Folder with the results of sweeps, or of one sweep.")
-    ] = DEFAULT_RESULTS,
-    sweep: Annotated[str | None, typer.Option(metavar="NAME", help="Only this sweep.", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
+    results: Results = DEFAULT_RESULTS,
+    sweep: OnlySweep = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw the tables: dense against sparse head to head, what each costs, what capacity buys, how cost grows."""
     from switchbench.report import build_report, render_report, report_json

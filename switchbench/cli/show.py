@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from switchbench.cli.arguments import AsJson
 from switchbench.cli.output import DEFAULT_RESULTS, plain_console, print_json
 
 
@@ -16,7 +17,7 @@ def show(
             show_default=False,
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say everything about a run: what it is, costs and left, and which field changed its id; of two, what differs."""
     from switchbench.inspection.dossier import contrast, open_dossier

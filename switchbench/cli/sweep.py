@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from switchbench.cli.arguments import AsJson
 from switchbench.cli.output import DEFAULT_RESULTS, plain_console, print_json, print_lines
 
 EXIT_FAILED_RUNS = 3
@@ -106,7 +107,7 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with what it costs; start no run.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train what a sweep file asks for and what is still missing, then time every configuration alone.
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from switchbench.cli.arguments import AsJson
 from switchbench.cli.output import print_json
 
 
@@ -16,7 +17,7 @@ def validate(
             metavar="KEY=VALUE", help="Settings by their path in the file, as of sweep.", show_default=False
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check a sweep file, every cell of it, and say what it comes to; start nothing, write nothing."""
     from switchbench.launch.plan import expand_sweep
