@@ -303,6 +303,7 @@ def write_plan_manifest(plan: Plan) -> None:
         Manifest(
             sweep=sweep.name,
             question=sweep.question,
+            expected=sweep.expected,
             file=sweep.file,
             command=command_line(),
             axes=list(sweep.axes),

@@ -93,6 +93,7 @@ class Manifest(BaseModel):
     schema_version: int = Field(MANIFEST_SCHEMA, description="Version of the manifest.")
     sweep: str = Field(description="Name of the sweep.")
     question: str = Field(description="The question it is to answer.")
+    expected: str = Field("", description="What was expected before the first run, if the file says so.")
     file: str = Field(description="The sweep file.")
     command: str = Field(description="The command that runs it, and completes it.")
     axes: tuple[str, ...] = Field((), description="Paths of the swept settings.")

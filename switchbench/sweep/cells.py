@@ -99,6 +99,8 @@ class Sweep:
     """The configurations that constraints keep out, in the order of the axes."""
     primary: Primary | None = None
     """The pair that the verdict is about; None: the file names none, or its values are not tuned yet."""
+    expected: str = ""
+    """What was expected before the first run; may be empty."""
     tuning: Tuning | None = None
     """What is tuned; None: nothing."""
     pending: tuple[Cell, ...] = ()

@@ -146,7 +146,7 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(RUN_PARTS, "base"),
     "ffn": "model",
     **{field.name: path.rpartition(".")[0] for path, field in reversed(FIELDS.items())},
-    **dict.fromkeys(("schema", "name", "question", "extends", "base", "sweep", "report"), ""),
+    **dict.fromkeys(("schema", "name", "question", "expected", "extends", "base", "sweep", "report"), ""),
 }
 
 

@@ -52,6 +52,7 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[
     sweep = Sweep(
         name=outline.name,
         question=outline.question,
+        expected=outline.expected,
         file=str(path),
         cells=cells_of(specs, axes=axes, seeds=outline.seeds, twins=twins),
         axes=axes,

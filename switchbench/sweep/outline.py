@@ -17,7 +17,7 @@ from switchbench.sweep.values import check_value
 
 FILE_SCHEMA = 1
 """Version of the sweep file's language."""
-ROOT_KEYS = ["schema", "name", "question", "extends", "base", "sweep", "report"]
+ROOT_KEYS = ["schema", "name", "question", "expected", "extends", "base", "sweep", "report"]
 SWEEP_KEYS = ["grid", "zip", "derive", "constraints", "seeds", "tune", "tune_seeds", "baselines"]
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}")
@@ -30,6 +30,7 @@ class Outline:
 
     name: str = ""
     question: str = ""
+    expected: str = ""
     base: dict[str, Node] = field(default_factory=dict)
     """The fields that ``base`` gives, by path."""
     places: dict[str, Place] = field(default_factory=dict)
@@ -67,6 +68,8 @@ def read_outline(root: Node, *, findings: Findings) -> Outline:
     outline.name = _read_name(entries.get("name"), findings=findings)
     if "question" in entries and is_of(str, entries["question"].node, "question must be text", findings=findings):
         outline.question = str(entries["question"].node.value)
+    if "expected" in entries and is_of(str, entries["expected"].node, "expected must be text", findings=findings):
+        outline.expected = str(entries["expected"].node.value)
     if "base" in entries:
         outline.places[""] = entries["base"].place
         _read_section("", entries["base"].node, outline=outline, findings=findings)

@@ -33,6 +33,7 @@ def file_schema() -> dict[str, Any]:
                     "description": "Name of the sweep, and of the folder of its results.",
                 },
                 "question": {"type": "string", "description": "The question that the sweep answers."},
+                "expected": {"type": "string", "description": "What was expected before the first run."},
                 "extends": {
                     "type": "string",
                     "minLength": 1,

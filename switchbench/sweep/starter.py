@@ -8,7 +8,8 @@ from switchbench.errors import UsageError
 from switchbench.sweep.outline import name_problem
 
 _STARTER = """\
-# What is the question? State it below, and here what you expect before the first run.
+# What is the question, and what do you expect? State both below before the first run: the report sets them beside the
+# answer.
 #
 # Check it      switchbench validate {file}
 # See the plan  switchbench sweep {file} --dry-run
@@ -18,6 +19,8 @@ _STARTER = """\
 schema: 1
 name: "{name}"               # also the folder of the results
 question: How much does quality gain from more experts at equal FLOPs per token?
+# expected: |                # what you would bet on, paragraphs apart by an empty line
+#   Sixteen experts beat four by more than the noise of the seeds.
 
 base:                         # one complete run; every field has a default
   data: {{corpus: python-stdlib, tokenizer: bytes, seq_len: 128}}

@@ -146,6 +146,7 @@ def test_the_manifest_holds_the_cells(plan_of: PlanOf, monkeypatch: pytest.Monke
     assert set(dense) == sparse
     assert manifest.command == "switchbench sweep 'a file.yaml'"
     assert (manifest.sweep, manifest.question) == ("small", "Does the scheduler keep its word?")
+    assert manifest.expected == "That it does.\n"
 
 
 def test_a_filter_leaves_the_others_alone(plan_of: PlanOf) -> None:

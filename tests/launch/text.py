@@ -6,6 +6,8 @@ SWEEP = """\
 schema: 1
 name: small
 question: Does the scheduler keep its word?
+expected: |
+  That it does.
 base:
   data: {{corpus: text, path: {corpus}, seq_len: 32, held_out_fraction: 0.1}}
   model:

@@ -17,6 +17,7 @@ TREE: dict[str, Any] = {
     "schema": 1,
     "name": "x",
     "question": "Why?",
+    "expected": "Because.",
     "base": {
         "data": {"seq_len": 64, "held_out_fraction": 0.02},
         "model": {"size": "xs", "num_layers": 4, "ffn": {"kind": "sparse", "num_experts": 8, "capacity_factor": 2}},

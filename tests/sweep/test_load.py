@@ -47,6 +47,8 @@ def test_the_design_example(load):
     sweep = load(CAPACITY)
     assert (sweep.name, sweep.file) == ("capacity", "sweep.yaml")
     assert sweep.question.startswith("Where does")
+    assert sweep.expected == ""
+    assert load(CAPACITY + "expected: |\n  More.\n\n  Less.\n").expected == "More.\n\nLess.\n"
     assert sweep.axes == ("model.ffn.num_experts", "model.ffn.capacity_factor")
     assert len(set(run_ids(sweep))) == len(sweep.cells) == (2 * 2 + 1) * 4
     spec = sweep.cells[0].spec
@@ -149,6 +151,7 @@ def test_size_fills_what_is_not_given(load):
         (", capacity_factor: 1.25", ""),
         ("size: xxs", "d_model: 3.2e1"),
         ("question: Where", "question: Why"),
+        ("question: Where", "expected: That it pays.\nquestion: Where"),
     ],
 )
 def test_spelling_does_not_change_ids(load, old, new):

@@ -8,7 +8,10 @@ UNKNOWN = [
     (HEAD + "§nmae: x\n", ["nmae is not a key. Did you mean 'name'?"]),
     (HEAD + "§zip: []\n", ["zip is not a key. 'zip' belongs in sweep."]),
     (HEAD + "§primary: {}\n", ["primary is not a key. 'primary' belongs in report."]),
-    (HEAD + "§zzz: {}\n", ["zzz is not a key. Allowed: schema, name, question, extends, base, sweep, report."]),
+    (
+        HEAD + "§zzz: {}\n",
+        ["zzz is not a key. Allowed: schema, name, question, expected, extends, base, sweep, report."],
+    ),
     (HEAD + "§grid: {}\n", ["grid is not a key. 'grid' belongs in sweep."]),
     (HEAD + "§learning_rate: 1\n", ["learning_rate is not a key. 'learning_rate' belongs in base.train."]),
     (HEAD + "§learnin_rate: 1\n", ["learnin_rate is not a key. Did you mean 'learning_rate' in base.train?"]),
@@ -52,8 +55,8 @@ UNKNOWN = [
 
 WRONG_VALUES = [
     (
-        "schema: §2\nname: §a/b\nquestion: §1\n",
-        ["schema must be 1, the one version", "name must be 1 to 80 letters", "question must be text, got 1"],
+        "schema: §2\nname: §a/b\nquestion: §1\nexpected: §[]\n",
+        ["schema must be 1, the one version", "name must be 1 to 80 letters", "question must be text, got 1", "expected must be text"],
     ),
     ("schema: §true\nname: §.x\n", ["schema must be 1", "name must be"]),
     ("schema: §'1'\nname: §2024\n", ["got the text '1'; a number", "name must be text (in quotes"]),
@@ -242,8 +245,11 @@ NOT_EVEN_YAML = [
     (HEAD + '§"a\\nb": 1\n', ["a key must be text on one line, got the text 'a\\nb'"]),
     ("--- {schema: 1, name: x}\n§---\n", ["a second document begins here"]),
     ("%YAML 1.1\n§---\nschema: 1\nname: x\n", ["sweep files are YAML 1.2"]),
-    ("§- a\n", ["a sweep file must be a mapping (schema, name, question, extends, base, sweep, report), got a list"]),
-    ("§42", ["a sweep file must be a mapping (schema, name, question, extends, base, sweep, report), got 42"]),
+    (
+        "§- a\n",
+        ["a sweep file must be a mapping (schema, name, question, expected, extends, base, sweep, report), got a list"],
+    ),
+    ("§42", ["a sweep file must be a mapping (schema, name, question, expected, extends, base, sweep, report), got 42"]),
     ("[" * 20 + "§" + "[" * 5000, ["nested more than 20 levels deep"]),
     ("? " * 20 + "§" + "? " * 200, ["nested more than 20 levels deep"]),
 ]
