@@ -188,6 +188,7 @@ def write_study(
     name: str = "capacity",
     axes: Sequence[str] = (),
     primary: PrimaryPair | None = None,
+    expected: str = "",
 ) -> SweepFolder:
     """Write a sweep; a study that is a twin is the dense twin of all sparse studies of its shape and training."""
     folder = SweepFolder(root / name)
@@ -233,6 +234,7 @@ def write_study(
         Manifest(
             sweep=name,
             question="Where does a larger capacity factor stop paying for itself?",
+            expected=expected,
             file="experiments/capacity.yaml",
             command=COMMAND,
             axes=tuple(axes),

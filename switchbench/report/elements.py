@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from switchbench.caveats import footnote_of
-from switchbench.compare import Comparison, Scaling
+from switchbench.compare import Comparison, Configuration, Pair, Scaling
 from switchbench.record import FINAL_STATUSES, RunRecord, TimingRecord
+from switchbench.store import PrimaryPair, SweepFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,10 @@ class SweepReport:
     """Name of the sweep."""
     question: str
     """The question it is to answer."""
+    expected: str
+    """What was expected before the first run; may be empty."""
+    folder: SweepFolder
+    """Where its results lie."""
     file: str
     """The sweep file."""
     command: str
@@ -161,6 +166,12 @@ class SweepReport:
     """The runs that did not go well."""
     notes: tuple[str, ...]
     """How to read the tables, and what was left out."""
+    configurations: tuple[Configuration, ...]
+    """All its configurations with what there is of each, in the manifest's order."""
+    pairs: tuple[Pair, ...]
+    """The pairs of twins among them."""
+    primary: PrimaryPair | None
+    """The pair that the sweep file names."""
     comparisons: tuple[Comparison, ...]
     """All measures of all pairs."""
     scaling: tuple[Scaling, ...]

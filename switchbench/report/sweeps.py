@@ -90,6 +90,8 @@ def _report_of(folder: SweepFolder, manifest: Manifest) -> SweepReport:
     return SweepReport(
         name=manifest.sweep,
         question=manifest.question,
+        expected=manifest.expected,
+        folder=folder,
         file=manifest.file,
         command=manifest.command,
         summary=summarize_sweep(configurations, pairs=pairs, primary=manifest.primary),
@@ -105,6 +107,9 @@ def _report_of(folder: SweepFolder, manifest: Manifest) -> SweepReport:
                 *_notes(counts, timings=list(reference.values()), has_pairs=bool(pairs), ends=ends, scaling=scaling),
             ]
         ),
+        configurations=configurations,
+        pairs=tuple(pairs),
+        primary=manifest.primary,
         comparisons=tuple(comparison for pair in pairs for comparison in pair.comparisons),
         scaling=scaling,
         estimates=estimate_errors(configurations),
