@@ -137,6 +137,20 @@ def read_run(folder: SweepFolder, run_id: str) -> list[RunRecord]:
         return []
 
 
+def read_curve(folder: SweepFolder, run_id: str) -> list[StepRecord]:
+    """The curve of one run; none where no file can be read.
+
+    Args:
+        folder: The sweep's folder.
+        run_id: The run.
+    """
+    try:
+        table = _read_table(folder.steps / f"{run_id}.parquet", StepRecord)
+        return [StepRecord.model_validate(row) for row in table.to_pylist()]
+    except (_Unreadable, ValidationError):
+        return []
+
+
 def read_spec(folder: SweepFolder, run_id: str) -> dict[str, Any] | None:
     """The specification of a run as it stands in the metadata of its result; None where there is none to be read.
 

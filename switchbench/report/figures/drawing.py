@@ -1,0 +1,90 @@
+"""All figures of a sweep, drawn; and written to disk for papers and slides."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure as Drawing
+
+from switchbench.report.figures.elements import Figure, Sketch, Width
+from switchbench.report.figures.evidence import Evidence
+from switchbench.report.figures.quality import sketch_quality
+from switchbench.report.figures.style import figure_style
+from switchbench.report.figures.svg import to_svg
+
+_SKETCHES: tuple[Callable[[Evidence], Sketch], ...] = (sketch_quality,)
+"""In the order in which a page shows them."""
+FORMATS = ("svg", "png", "pdf")
+"""What figures are written as."""
+
+
+def sketch_figures(evidence: Evidence) -> tuple[Sketch, ...]:
+    """Decide what each figure shows, and which cannot be drawn; draws nothing.
+
+    Args:
+        evidence: What the figures are drawn from.
+    """
+    return tuple(sketch(evidence) for sketch in _SKETCHES)
+
+
+def draw_figures(evidence: Evidence) -> tuple[Figure, ...]:
+    """Draw all figures of a sweep, in the order in which a page shows them; those that lack data say what is missing.
+
+    Args:
+        evidence: What they are drawn from; see ``gather_evidence`` and ``read_evidence``.
+    """
+    return tuple(draw_figure(sketch, sweep=evidence.sweep) for sketch in sketch_figures(evidence))
+
+
+def draw_figure(sketch: Sketch, *, sweep: str) -> Figure:
+    """Draw one figure at both widths.
+
+    Args:
+        sketch: What it shows.
+        sweep: Name of the sweep.
+    """
+    drawings: dict[Width, Drawing] = {}
+    svgs: dict[Width, str] = {}
+    if sketch.draw is not None:
+        for width in ("wide", "narrow"):
+            prefix = f"{sketch.key}-{zlib.crc32(sweep.encode()):08x}-{width}"
+            with figure_style(salt=prefix):
+                drawings[width] = sketch.draw(width)
+                svgs[width] = to_svg(drawings[width], prefix=prefix, label=sketch.alt)
+    return Figure(
+        key=sketch.key,
+        title=sketch.title,
+        caption=sketch.caption,
+        alt=sketch.alt,
+        svg=svgs.get("wide"),
+        narrow_svg=svgs.get("narrow"),
+        missing=sketch.missing,
+        caveats=sketch.caveats,
+        drawings=drawings,
+    )
+
+
+def save_figures(figures: Sequence[Figure], folder: Path) -> tuple[Path, ...]:
+    """Write figures as SVG, PNG and PDF, with a white background: ``<key>.svg`` and so on; those missing are left out.
+
+    Args:
+        figures: The figures.
+        folder: Where; it is created.
+
+    Returns:
+        The files, in the order of the figures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for figure in figures:
+        if "wide" not in figure.drawings:
+            continue
+        for format_ in FORMATS:
+            path = folder / f"{figure.key}.{format_}"
+            metadata = {"CreationDate": None} if format_ == "pdf" else {"Date": None} if format_ == "svg" else None
+            with figure_style(salt=figure.key):
+                figure.drawings["wide"].savefig(
+                    path, format=format_, dpi=192, facecolor="white", metadata=metadata, bbox_inches="tight"
+                )
+            paths.append(path)
+    return tuple(paths)
