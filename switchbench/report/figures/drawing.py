@@ -6,8 +6,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure as Drawing
 
+from switchbench.report.elements import SweepReport
 from switchbench.report.figures.elements import Figure, Sketch, Width
-from switchbench.report.figures.evidence import Evidence
+from switchbench.report.figures.evidence import Evidence, gather_evidence
 from switchbench.report.figures.quality import sketch_quality
 from switchbench.report.figures.style import figure_style
 from switchbench.report.figures.svg import to_svg
@@ -27,13 +28,13 @@ def sketch_figures(evidence: Evidence) -> tuple[Sketch, ...]:
     return tuple(sketch(evidence) for sketch in _SKETCHES)
 
 
-def draw_figures(evidence: Evidence) -> tuple[Figure, ...]:
+def draw_figures(report: SweepReport) -> tuple[Figure, ...]:
     """Draw all figures of a sweep, in the order in which a page shows them; those that lack data say what is missing.
 
     Args:
-        evidence: What they are drawn from; see ``gather_evidence`` and ``read_evidence``.
+        report: The report of the sweep.
     """
-    return tuple(draw_figure(sketch, sweep=evidence.sweep) for sketch in sketch_figures(evidence))
+    return tuple(draw_figure(sketch, sweep=report.name) for sketch in sketch_figures(gather_evidence(report)))
 
 
 def draw_figure(sketch: Sketch, *, sweep: str) -> Figure:

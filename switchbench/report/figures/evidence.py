@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from switchbench.compare import Configuration, Pair, compare_pairs, gather_configurations, sort_kinds
+from switchbench.compare import Configuration, Pair, sort_kinds
 from switchbench.record import StepRecord
-from switchbench.store import Manifest, PrimaryPair, SweepFolder, read_curve, read_manifest, read_runs, read_timings
+from switchbench.report.elements import SweepReport
+from switchbench.store import PrimaryPair, read_curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,58 +25,27 @@ class Evidence:
     """The curves of the runs of the leading pair, or of one sparse configuration where there is no pair; by run."""
 
 
-def gather_evidence(
-    folder: SweepFolder,
-    *,
-    sweep: str,
-    configurations: Sequence[Configuration],
-    pairs: Sequence[Pair],
-    primary: PrimaryPair | None = None,
-) -> Evidence:
-    """Gather what the figures need from what a report has read already; only a few curves are read anew.
+def gather_evidence(report: SweepReport) -> Evidence:
+    """Gather what the figures of a sweep need from its report; only a few curves are read anew.
 
     Args:
-        folder: The sweep's folder.
-        sweep: Name of the sweep.
-        configurations: All configurations of the sweep.
-        pairs: The pairs of twins among them.
-        primary: The pair that the sweep file names.
+        report: The report of the sweep.
     """
-    finished = tuple(configuration for configuration in configurations if configuration.finished)
-    compared = tuple(pair for pair in pairs if pair.measured("delta_nll").value is not None)
-    leading = leading_pair(compared, primary=primary)
+    finished = tuple(configuration for configuration in report.configurations if configuration.finished)
+    compared = tuple(pair for pair in report.pairs if pair.measured("delta_nll").value is not None)
+    leading = leading_pair(compared, primary=report.primary)
     sparse = [configuration for configuration in finished if configuration.role == "sparse"]
     shown = [leading.dense, leading.sparse] if leading is not None else sparse[:1]
     return Evidence(
-        sweep=sweep,
+        sweep=report.name,
         configurations=finished,
         pairs=compared,
         leading=leading,
         curves={
-            end.run_id: tuple(read_curve(folder, end.run_id))
+            end.run_id: tuple(read_curve(report.folder, end.run_id))
             for configuration in shown
             for end in configuration.finished.values()
         },
-    )
-
-
-def read_evidence(folder: SweepFolder) -> Evidence:
-    """Read what the figures of a sweep need from its folder alone.
-
-    Args:
-        folder: The sweep's folder.
-
-    Raises:
-        ResultsFolderError: it has no manifest that can be read.
-
-    Warns:
-        ResultsFileWarning: a file is passed over; the rest is shown.
-    """
-    manifest: Manifest = read_manifest(folder)
-    configurations = gather_configurations(manifest, runs=read_runs(folder), timings=read_timings(folder))
-    pairs = compare_pairs(configurations, sweep=manifest.sweep)
-    return gather_evidence(
-        folder, sweep=manifest.sweep, configurations=configurations, pairs=pairs, primary=manifest.primary
     )
 
 

@@ -7,16 +7,16 @@ import matplotlib
 import pytest
 from factories import Study, make_spec, write_study
 
-from switchbench.report.figures import Figure, draw_figures, read_evidence, save_figures
+from switchbench.report import SweepReport, build_report
+from switchbench.report.figures import Figure, draw_figures, save_figures
 from switchbench.report.figures.style import DENSE, INK, SPARSE
-from switchbench.store import SweepFolder, find_sweeps
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def draw(folder: SweepFolder) -> tuple[Figure, ...]:
-    return draw_figures(read_evidence(folder))
+def report_of(results: Path, sweep: str = "capacity") -> SweepReport:
+    return build_report(results, sweep=sweep).sweeps[0]
 
 
 def svgs_of(figures: Sequence[Figure]) -> list[str]:
@@ -29,8 +29,7 @@ def texts_of(svg: str) -> list[str]:
 
 @pytest.fixture(scope="module", params=["capacity", "cost_scaling"])
 def figures(request: pytest.FixtureRequest) -> tuple[Figure, ...]:
-    (folder,) = find_sweeps(REFERENCE, sweep=request.param)
-    return draw(folder)
+    return draw_figures(report_of(REFERENCE, request.param))
 
 
 def test_every_figure_is_drawn_at_both_widths_or_says_what_is_missing(figures: tuple[Figure, ...]):
@@ -85,22 +84,21 @@ def test_every_axis_has_a_label(figures: tuple[Figure, ...]):
 
 
 def test_the_same_results_give_the_same_text_and_leave_no_settings_behind():
-    (folder,) = find_sweeps(REFERENCE, sweep="capacity")
+    report = report_of(REFERENCE)
     before = dict(matplotlib.rcParams)
-    first, second = draw(folder), draw(folder)
+    first, second = draw_figures(report), draw_figures(report)
     assert svgs_of(first) == svgs_of(second)
     assert dict(matplotlib.rcParams) == before
 
 
 def test_a_sweep_without_pairs_says_what_is_missing(tmp_path: Path):
-    folder = write_study(tmp_path, [Study(make_spec(num_experts=4), {0: [2.0, 1.8, 1.7]})])
-    missing = {figure.key: figure.missing for figure in draw(folder)}
+    write_study(tmp_path, [Study(make_spec(num_experts=4), {0: [2.0, 1.8, 1.7]})])
+    missing = {figure.key: figure.missing for figure in draw_figures(report_of(tmp_path))}
     assert "dense twin" in (missing["quality"] or "")
 
 
 def test_figures_on_disk(tmp_path: Path):
-    (folder,) = find_sweeps(REFERENCE, sweep="capacity")
-    figures = draw(folder)
+    figures = draw_figures(report_of(REFERENCE))
     drawn = [figure.key for figure in figures if figure.svg]
     paths = save_figures(figures, tmp_path / "new")
     assert [path.name for path in paths] == [f"{key}.{end}" for key in drawn for end in ("svg", "png", "pdf")]
