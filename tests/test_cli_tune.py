@@ -25,6 +25,15 @@ WORDS = (
 )
 
 
+SPARSE_TOO = (
+    *WORDS[:3],
+    "base.train.tokens=2048",
+    "sweep.tune.train.learning_rate=[1e-2, 1e-3]",
+    "sweep.tune.model.ffn.aux_loss_weight=[0.0, 1.0]",
+    *WORDS[4:],
+)
+
+
 @pytest.fixture
 def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_sweep(tmp_path / "small.yaml", corpus=tmp_path / "corpus")
@@ -75,3 +84,28 @@ def test_a_tuned_sweep_is_interrupted_completed_and_reported(place: Path) -> Non
     assert report["sweeps"][0]["tables"][-1]["key"] == "tuning"
     counts = answer("status")["sweeps"][0]["counts"]
     assert (counts["missing"], counts["configurations"], counts["timed"]) == (0, 2, 2)
+
+
+def test_a_dense_twin_is_tried_as_often_where_a_field_of_sparse_layers_is_tuned(place: Path) -> None:
+    rate, weight = "train.learning_rate", "model.ffn.aux_loss_weight"
+    assert answer(*SPARSE_TOO)["counts"]["failed"] == 0
+    folder = SweepFolder(place / "results" / "small")
+    manifest = read_manifest(folder)
+    sparse, dense = manifest.tuning
+    assert (sparse.kind, dense.kind, len(sparse.tries)) == ("sparse", "dense", len(dense.tries))
+    statuses, _ = read_statuses(folder)
+    for tuned in (sparse, dense):
+        runs = [run_id for each in tuned.tries for run_id in each.run_ids]
+        assert len(set(runs)) == len(tuned.tries)  # each is a run of its own, which ended
+        assert {statuses[run_id] for run_id in runs} == {"ok"}
+        best = min(tuned.tries, key=lambda each: each.nll or 0)
+        assert tuned.chosen == best.values
+    assert {tuple(each.values) for each in sparse.tries} == {(rate, weight)}
+    assert {tuple(each.values) for each in dense.tries} == {(rate,)}
+    assert {each.values[rate] for each in dense.tries} >= {each.values[rate] for each in sparse.tries} >= {1e-2, 1e-3}
+    reported = {cell.role: cell.spec for cell in manifest.cells if cell.role != "tuning"}
+    assert reported["sparse"]["model"]["ffn"]["aux_loss_weight"] == (sparse.chosen or {})[weight]
+    assert reported["dense"]["train"]["learning_rate"] == (dense.chosen or {})[rate]
+    table = answer("report")["sweeps"][0]["tables"][-1]
+    assert len(table["rows"]) == len(sparse.tries) + len(dense.tries)
+    assert answer(*SPARSE_TOO)["counts"]["started"] == 0

@@ -93,7 +93,8 @@ def _sweep() -> dict[str, Any]:
             },
             "tune": _mapping(
                 tuned,
-                "Fields whose best value is chosen for every configuration, by the nll of tries: field: [values].",
+                "Fields whose best value is chosen for every configuration, by the nll of equally many tries: "
+                "field: [values]. Beside one that dense configurations lack, a field of numbers that they have.",
             ),
             "tune_seeds": {
                 "type": "array",

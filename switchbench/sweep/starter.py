@@ -45,6 +45,7 @@ sweep:
 
   # tune:                     # the best value for every configuration, dense and sparse, with equally many tries;
   #   train.learning_rate: [5e-3, 1e-2, 2e-2]              # on a seed of its own (tune_seeds), which is not reported
+  #   model.ffn.aux_loss_weight: [1e-3, 1e-2]              # dense lacks it: twice as many learning rates for dense
 
   seeds: [0, 1, 2, 3]         # replicates: averaged over, never an axis
   baselines: [iso_flop]       # dense twins: iso_flop, iso_active_params, iso_total_params

@@ -1,7 +1,6 @@
 """What a file says of tuning: ``sweep.tune``, axes that are minimised over, and ``sweep.tune_seeds``."""
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,8 +8,9 @@ from switchbench.spec import RunSpec
 from switchbench.sweep.axes import Axis, axis_values, is_field
 from switchbench.sweep.document import BROKEN, Entry, Node, describe, has_broken, plain
 from switchbench.sweep.entries import as_written, items_of
-from switchbench.sweep.fields import FIELDS, SEED
+from switchbench.sweep.fields import SEED
 from switchbench.sweep.formulas import Formula
+from switchbench.sweep.grids import first_grids, lacking
 from switchbench.sweep.names import path_of
 from switchbench.sweep.pair import PrimaryPair
 from switchbench.sweep.source import Findings, Place
@@ -146,23 +146,23 @@ def check_primary(tune: Sequence[TuneAxis], pair: PrimaryPair, *, findings: Find
 
 
 def check_equal_tries(tune: Sequence[TuneAxis], specs: Iterable[RunSpec], *, findings: Findings) -> None:
-    """Check that every configuration gets the same number of tries.
+    """Check that dense configurations can be tried as often as sparse ones, whose fields alone are tuned as well.
 
     Args:
         tune: What is tuned.
         specs: All configurations, dense twins included.
         findings: Takes the problems.
     """
-    kinds = {spec.model.ffn.kind for spec in specs}
-    tries = {
-        kind: math.prod(len(axis.values) for axis in tune if kind in FIELDS[axis.path].kinds) for kind in sorted(kinds)
-    }
-    if len(set(tries.values())) < 2:
+    specs = list(specs)
+    grid = {axis.path: [plain(node) for node in axis.values] for axis in tune}
+    if first_grids(grid, specs) is not None:
         return
-    counted = " and ".join(f"{kind} ones {number}" for kind, number in tries.items())
     for axis in tune:
-        lacking = kinds - FIELDS[axis.path].kinds
-        if lacking:
-            message = f"{axis.path} is no field of {' or '.join(lacking)} configurations, which this sweep has as well"
-            remedy = "put it on an axis of the grid, or tune it in a sweep without them and set it in base here"
-            findings.add(axis.place, f"{message}: {counted} would be tried; {remedy}, so that all get as many tries")
+        if axis.path not in lacking(grid, {spec.model.ffn.kind for spec in specs}):
+            continue
+        message = (
+            f"{axis.path} is no field of dense configurations, which this sweep has as well. Those get as many tries "
+            "as sparse ones by more values of another tuned field: one that both have, whose values are numbers"
+        )
+        remedy = "tune such a one too, for example train.learning_rate: [5e-3, 1e-2, 2e-2]"
+        findings.add(axis.place, f"{message}, and there is none here; {remedy}")

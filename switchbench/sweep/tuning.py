@@ -1,8 +1,9 @@
 """From the results of tries to the cells of a sweep: which values are tried, which are best, and what follows.
 
 All of it follows from the file and the results alone, so that the same command comes to the same cells again. Every
-configuration is tried with the same values: where the best one of any lies at the edge of the grid, the grid is
-extended for all of them alike, and only once all tries have ended are the reported cells known.
+configuration is tried equally often, with the same values or, where it lacks a tuned field, with more of another one:
+where the best value of any lies at an edge of what it was tried with, the grids are extended for all of them alike, and
+only once all tries have ended are the reported cells known.
 """
 
 import itertools
@@ -12,20 +13,14 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from pydantic import ValidationError
-
-from switchbench.spec import RunSpec
 from switchbench.sweep.cells import Cell, Choice, Sweep, Try, Tuning
 from switchbench.sweep.fields import value_at
+from switchbench.sweep.grids import Grid, edge_of, extended, first_grids, with_values
 from switchbench.sweep.pair import Primary
 
 MAX_EXTENSIONS = 2
-"""How often the grid is extended, by one value at each edge where a best value lies; what is best at an edge after that
-is used, with a caveat."""
-_DIGITS = 6
-"""Significant digits of the values that extend a grid: 0.0018, not 0.0018000000000000002."""
-
-Grid = Mapping[str, Sequence[Any]]
+"""How often the grids are extended, by one value at each edge where a best value lies; what is best at an edge after
+that is used, with a caveat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,19 +68,25 @@ def choose(sweep: Sweep, ends: Mapping[str, TryEnd]) -> Sweep:
         return sweep
     configurations = {cell.spec.config_id: cell for cell in reversed(tuning.reported)}
     order = dict.fromkeys(cell.spec.config_id for cell in tuning.reported)
-    grid: Grid = tuning.grid
+    grids = first_grids(tuning.grid, (cell.spec for cell in configurations.values()))
+    assert grids is not None  # which was checked when the file was read
+    specs = {config_id: cell.spec for config_id, cell in configurations.items()}
     for extension in itertools.count():
         tries: list[Cell] = []
         choices: dict[str, Choice] = {}
         for config_id in order:
-            cells = _tries(configurations[config_id], grid=grid, seeds=tuning.seeds)
+            cell = configurations[config_id]
+            grid = grids.of(cell.kind)
+            cells = _tries(cell, grid=grid, seeds=tuning.seeds)
             tries += itertools.chain.from_iterable(cells)
-            choices[config_id] = _choice(configurations[config_id], cells, grid=grid, ends=ends)
+            choices[config_id] = _choice(cell, cells, grid=grid, ends=ends)
         all_ended = all(cell.spec.run_id in ends for cell in tries)
-        longer = _extended(grid, choices.values(), configurations.values())
-        if not all_ended or extension == MAX_EXTENSIONS or longer == grid:
+        if not all_ended or extension == MAX_EXTENSIONS:
             break
-        grid = longer
+        longer = extended(grids, choices=choices, specs=specs)
+        if longer == grids:
+            break
+        grids = longer
     if not all_ended:
         undecided = tuple(replace(each, chosen=None, at_edge=(), config_id=None) for each in choices.values())
         return replace(sweep, cells=tuple(tries), pending=tuning.reported, choices=undecided, primary=None)
@@ -96,26 +97,6 @@ def choose(sweep: Sweep, ends: Mapping[str, TryEnd]) -> Sweep:
         choices=tuple(choices.values()),
         primary=_primary(tuning.primary, choices),
     )
-
-
-def with_values(spec: RunSpec, values: Mapping[str, Any]) -> RunSpec:
-    """Give a run with other values of some fields.
-
-    Args:
-        spec: The run.
-        values: The values, by path.
-
-    Raises:
-        pydantic.ValidationError: that is no valid run.
-    """
-    content = spec.model_dump()
-    for path, value in values.items():
-        *sections, name = path.split(".")
-        inner = content
-        for section in sections:
-            inner = inner[section]
-        inner[name] = value
-    return RunSpec.model_validate(content)
 
 
 def _tries(cell: Cell, *, grid: Grid, seeds: Sequence[int]) -> list[list[Cell]]:
@@ -142,12 +123,13 @@ def _tries(cell: Cell, *, grid: Grid, seeds: Sequence[int]) -> list[list[Cell]]:
 def _choice(cell: Cell, tries: Sequence[Sequence[Cell]], *, grid: Grid, ends: Mapping[str, TryEnd]) -> Choice:
     results = [_result(runs, grid=grid, ends=ends) for runs in tries]
     best = min((each for each in results if each.nll is not None), key=lambda each: each.nll or 0.0, default=None)
+    chosen = {} if best is None else best.values
     return Choice(
         kind=cell.kind,
         settings=_swept(cell, grid),
         tries=tuple(results),
         chosen=None if best is None else best.values,
-        at_edge=() if best is None else tuple(path for path in grid if _edge(cell.spec, path, best.values[path], grid)),
+        at_edge=tuple(path for path, value in chosen.items() if edge_of(cell.spec, path, value, grid)),
         config_id=None if best is None else with_values(cell.spec, best.values).config_id,
     )
 
@@ -165,55 +147,6 @@ def _result(runs: Sequence[Cell], *, grid: Grid, ends: Mapping[str, TryEnd]) -> 
 
 def _swept(cell: Cell, grid: Grid) -> dict[str, Any]:
     return {path: value for path, value in cell.settings.items() if path != "seed" and path not in grid}
-
-
-def _edge(spec: RunSpec, path: str, value: Any, grid: Grid) -> int:
-    """At which edge of the grid a value is: -1, 1, or 0 for none.
-
-    What is not ordered has no edges, and a value beyond which the field allows none (a weight decay of 0) is at none.
-    """
-    if not _is_ordered(grid[path]):
-        return 0
-    for edge, outermost in ((-1, min(grid[path])), (1, max(grid[path]))):
-        if value == outermost:
-            step = 1 if isinstance(value_at(spec, path), int) else math.ulp(value)
-            return edge if _is_valid(spec, path, value + edge * step) else 0
-    return 0
-
-
-def _extended(grid: Grid, choices: Iterable[Choice], cells: Iterable[Cell]) -> dict[str, Sequence[Any]]:
-    """The grid with a value more, by its own ratio, at each edge where a best value is."""
-    specs = [cell.spec for cell in cells]
-    longer = dict(grid)
-    best = [choice.chosen for choice in choices if choice.chosen is not None]
-    for path, values in grid.items():
-        for edge in sorted({_edge(specs[0], path, each[path], grid) for each in best} - {0}):
-            further = _further(values, edge=edge)
-            if further is not None and all(_is_valid(spec, path, further) for spec in specs):
-                longer[path] = (*longer[path], further)
-    return longer
-
-
-def _further(values: Sequence[Any], *, edge: int) -> float | None:
-    """The value that goes on beyond an edge as the two outermost ones do; None: they have no ratio."""
-    ordered = sorted(values, reverse=edge < 0)
-    outermost, next_to_it = ordered[-1], ordered[-2]
-    if outermost <= 0 or next_to_it <= 0:
-        return None
-    further = float(f"{outermost * outermost / next_to_it:.{_DIGITS}g}")
-    return further if math.isfinite(further) and further not in values else None
-
-
-def _is_ordered(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-
-
-def _is_valid(spec: RunSpec, path: str, value: Any) -> bool:
-    try:
-        with_values(spec, {path: value})
-    except ValidationError:
-        return False
-    return True
 
 
 def _reported(cells: Iterable[Cell], choices: Mapping[str, Choice]) -> list[Cell]:

@@ -10,6 +10,7 @@ from switchbench.errors import NothingToReportError
 from switchbench.fitting.files import read_table
 from switchbench.report import build_report
 from switchbench.report.document import report_document
+from switchbench.report.tuning import tuning_table
 from switchbench.spec import RunSpec
 from switchbench.store import (
     ManifestCell,
@@ -107,13 +108,36 @@ def test_the_table_shows_the_tries_the_choice_and_the_edge(tmp_path: Path) -> No
         for row in rows
     ] == [
         ("dense", 0.005, "1.900", ""),
-        ("dense", 0.01, "1.800", "chosen"),
+        ("dense", 0.01, "1.800", "chosen of 3"),
         ("dense", 0.02, "failed", ""),
         ("4 experts", 0.005, "1.900", ""),
         ("4 experts", 0.01, "1.800", ""),
-        ("4 experts", 0.02, "1.700", "chosen, at the edge"),
+        ("4 experts", 0.02, "1.700", "chosen of 3, at the edge"),
     ]
     assert [row["choice"]["caveats"] for row in rows] == [[]] * 5 + [["TUNED_AT_EDGE"]]
+
+
+def test_where_configurations_lack_a_tuned_field_its_column_is_empty_for_them() -> None:
+    rate, weight = "train.learning_rate", "model.ffn.aux_loss_weight"
+    values = {"dense": [{rate: 0.02}, {rate: 0.01}], "sparse": [{weight: 0.1, rate: 0.01}, {weight: 0.0, rate: 0.01}]}
+    tuned = [
+        TunedConfiguration(
+            kind=kind,
+            settings={},
+            tries=tuple(TuningTry(values=each, run_ids=("0",), nll=1.0, failed=False) for each in tries),
+            chosen=None,
+            config_id=None,
+        )
+        for kind, tries in values.items()
+    ]
+    table = tuning_table(tuned)
+    assert table is not None
+    assert [column.key for column in table.columns][1:3] == [rate, weight]
+    assert [[cell.text for cell in row.cells[:3]] for row in table.rows] == [
+        ["dense", "0.01", ""], ["dense", "0.02", ""], ["sparse", "0.01", "0"], ["sparse", "0.01", "0.1"],
+    ]  # fmt: skip
+    assert "as many of them, 2;" in table.notes[0]
+    assert len(table.notes) == 2
 
 
 def test_what_is_reported_with_a_value_at_the_edge_says_so(tmp_path: Path) -> None:

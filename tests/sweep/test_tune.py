@@ -1,6 +1,7 @@
 """What a file says of tuning: what it comes to, and what is refused."""
 
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from switchbench.sweep import inventory_json, inventory_line
 from tests.sweep.marks import HEAD, SPARSE, without_marks
 
+RATE, BALANCE = "train.learning_rate", "model.ffn.aux_loss_weight"
 TUNED = """\
 schema: 1
 name: tuned
@@ -77,6 +79,24 @@ def test_sparse_fields_are_tuned_where_there_is_no_dense_configuration(load):
     assert [cell.spec.model.ffn.aux_loss_weight for cell in load(text).cells] == [0.01, 0.1]
 
 
+@pytest.mark.parametrize("given", [{"baselines": ["iso_flop"]}, {"grid": {"model.ffn.kind": ["dense", "sparse"]}}])
+def test_a_dense_configuration_is_tried_as_often_with_a_finer_grid(load, given):
+    tune = {"train.betas": [[0.9, 0.95], [0.9, 0.99]], RATE: [0.01, 0.04], BALANCE: [0.0, 0.01, 0.1]}
+    sweep = load(SPARSE + "sweep: " + json.dumps(given | {"tune": tune}))
+    tried: dict[str, list[dict[str, Any]]] = {"sparse": [], "dense": []}
+    for choice in sweep.choices:
+        tried[choice.kind] += [each.values for each in choice.tries]
+    assert tried["sparse"] == [
+        {"train.betas": betas, RATE: rate, BALANCE: weight} for betas, rate, weight in itertools.product(*tune.values())
+    ]
+    # between the two, then beyond both, each by the ratio of the two or the root of it
+    assert tried["dense"] == [
+        {"train.betas": betas, RATE: rate}
+        for betas, rate in itertools.product(tune["train.betas"], [0.01, 0.04, 0.02, 0.0025, 0.16, 0.005])
+    ]
+    assert len({cell.spec.run_id for cell in sweep.cells}) == 24
+
+
 TUNE = SPARSE + "sweep: {tune: "
 
 
@@ -104,8 +124,9 @@ TUNE = SPARSE + "sweep: {tune: "
         (TUNE + "{train.weight_decay: [0, 1]}, tune_seeds: §[]}", "at least one"),
         (SPARSE + "sweep: {§tune_seeds: [3]}", "sweep.tune_seeds does nothing"),
         (
-            TUNE + "{train.weight_decay: [0, 1], §model.ffn.aux_loss_weight: [0, 1, 2]}, baselines: [iso_flop]}",
-            "is no field of dense configurations, which this sweep has as well: dense ones 2 and sparse ones 6",
+            TUNE
+            + "{train.betas: [[0.9, 0.9], [0.9, 0.95]], §model.ffn.aux_loss_weight: [0, 1]}, baselines: [iso_flop]}",
+            "tune such a one too, for example train.learning_rate: [5e-3, 1e-2, 2e-2]",
         ),
         (HEAD + "sweep: {tune: {§model.ffn.aux_loss_weight: [0, 1]}}", "is a field of sparse FFNs alone"),
         (

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from switchbench.sweep import Cell, Sweep, TryEnd, choose
 from switchbench.sweep.cells import cells_of
-from switchbench.sweep.tuning import MAX_EXTENSIONS, with_tuning, with_values
+from switchbench.sweep.grids import with_values
+from switchbench.sweep.tuning import MAX_EXTENSIONS, with_tuning
 from tests.factories import make_spec
 
 RATE, DECAY = "train.learning_rate", "train.weight_decay"
