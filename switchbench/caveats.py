@@ -15,6 +15,10 @@ class Caveat(StrEnum):
     BOUND_ONLY = "BOUND_ONLY"
     CENSORED_SEEDS = "CENSORED_SEEDS"
     NOT_MONOTONE = "NOT_MONOTONE"
+    NOT_ANNEALED = "NOT_ANNEALED"
+    PICKED_BEST = "PICKED_BEST"
+    PICK_VARIES = "PICK_VARIES"
+    OUTSIDE_RANGE = "OUTSIDE_RANGE"
     NON_CAUSAL_ROUTING = "NON_CAUSAL_ROUTING"
     CPU_TIMING = "CPU_TIMING"
     UNTRAINED_TIMING = "UNTRAINED_TIMING"
@@ -77,6 +81,13 @@ _FOOTNOTES = {
     Caveat.CENSORED_SEEDS: "With one of the seeds left out, the target quality is not crossed between annealed points, "
     "so there is no interval.",
     Caveat.NOT_MONOTONE: "Quality got worse from one annealed point to the next; the first crossing counts.",
+    Caveat.NOT_ANNEALED: "Read off runs in mid-schedule, whose quality a cooldown would still improve: speed-ups are "
+    "dragged toward 1.",
+    Caveat.PICKED_BEST: "The best of several by the same runs that measure it: a little luck is in its quality.",
+    Caveat.PICK_VARIES: "Which configuration is best depends on the seeds: left out one by one, they do not all "
+    "pick this one. The quality is that of what the other seeds pick, on the seed that is left out.",
+    Caveat.OUTSIDE_RANGE: "No dense configuration has annealed points both before and after this training time; "
+    "nothing is extrapolated.",
     Caveat.NON_CAUSAL_ROUTING: "Experts choose their tokens with a look at later ones, which no text generator has: "
     "there is no dropless quality, and no comparison with other models.",
     Caveat.CPU_TIMING: "Timed on a CPU: the ratio of step times does not carry over to other hardware.",

@@ -7,6 +7,7 @@ from switchbench.compare.matches import MATCHED_ON, sort_kinds
 from switchbench.compare.measures import MEASURES, RATIOS, SPEEDUPS, Comparison, Measure
 from switchbench.compare.pairs import Pair, compare_pairs
 from switchbench.compare.scaling import SCALING_COSTS, Scaling, ScalingCost, ScalingGroup, fit_scaling
+from switchbench.compare.speedups import Estimate, speedup_of_curves
 
 __all__ = [
     "MATCHED_ON",
@@ -17,6 +18,7 @@ __all__ = [
     "Comparison",
     "Configuration",
     "CurvePoint",
+    "Estimate",
     "Measure",
     "Pair",
     "Scaling",
@@ -30,5 +32,6 @@ __all__ = [
     "mean_curve",
     "reference_machine",
     "sort_kinds",
+    "speedup_of_curves",
     "t_quantile_975",
 ]

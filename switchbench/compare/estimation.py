@@ -1,16 +1,18 @@
 """The value of a measure from some of a pair's seeds, and its interval over all of them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
-from typing import Literal, assert_never
+from typing import assert_never
 
 from switchbench.caveats import Caveat
 from switchbench.compare.configurations import Configuration
-from switchbench.compare.curves import Crossing, Curve, first_crossing, is_monotone, mean_curve
+from switchbench.compare.curves import Curve, mean_curve
 from switchbench.compare.intervals import jackknife_ci95
 from switchbench.compare.measures import Measure
+from switchbench.compare.speedups import Estimate, speedup_of_curves
 
 SAME_FOR_ALL_SEEDS: tuple[Measure, ...] = ("step_time_ratio", "flops_ratio_provisioned")
 """Measures that no seed changes."""
@@ -28,6 +30,8 @@ class Sides:
     """The annealed points of the dense twin's runs that went well, by seed."""
     sparse_curves: dict[int, Curve]
     """The same of the sparse configuration."""
+    target_nll: float | None = None
+    """The quality that speed-ups are measured at, nats per token; None: that of the dense curve's end."""
 
     def dense_mean(self, seeds: Sequence[int]) -> Curve:
         """The dense twin's curve, a mean over some seeds."""
@@ -36,23 +40,6 @@ class Sides:
     def sparse_mean(self, seeds: Sequence[int]) -> Curve:
         """The sparse configuration's curve, a mean over some seeds."""
         return mean_curve([self.sparse_curves[seed] for seed in seeds])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A measure, estimated from some seeds."""
-
-    value: float | None
-    """The value; None: there is none."""
-    bound: Literal["lower", "upper"] | None = None
-    """``lower``: the true value is above ``value``; ``upper``: below it; None: it is a value."""
-    caveats: tuple[Caveat, ...] = ()
-    """What is to be said of it."""
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether it is a value and no bound."""
-        return self.value is not None and self.bound is None
 
 
 def estimate(measure: Measure, sides: Sides, *, dense_seeds: Sequence[int], sparse_seeds: Sequence[int]) -> Estimate:
@@ -67,17 +54,18 @@ def estimate(measure: Measure, sides: Sides, *, dense_seeds: Sequence[int], spar
     if not dense_seeds:
         return Estimate(value=None)
     dense, sparse = sides.dense_mean(dense_seeds), sides.sparse_mean(sparse_seeds)
+    speedup = partial(speedup_of_curves, dense, sparse, target_nll=sides.target_nll)
     match measure:
         case "delta_nll":
             return Estimate(value=sparse[-1].nll - dense[-1].nll)
         case "step_speedup" | "break_even_step_time_ratio":
-            return _speedup(dense, sparse, cost=lambda crossing: crossing.tokens)
+            return speedup()
         case "time_speedup":
-            return _speedup(dense, sparse, cost=lambda crossing: crossing.tokens, slowdown=_step_time_ratio(sides))
+            return speedup(slowdown=_step_time_ratio(sides))
         case "flops_speedup_provisioned":
-            return _speedup(dense, sparse, cost=lambda crossing: crossing.provisioned_flops)
+            return speedup(cost=lambda point: point.provisioned_flops)
         case "flops_speedup_executed":
-            return _speedup(dense, sparse, cost=lambda crossing: crossing.executed_flops)
+            return speedup(cost=lambda point: point.executed_flops)
         case "step_time_ratio":
             return Estimate(value=_step_time_ratio(sides))
         case "flops_ratio_provisioned":
@@ -131,32 +119,6 @@ def each_seed(measure: Measure, sides: Sides, *, seeds: Sequence[int]) -> dict[i
         seed: estimate(measure, sides, dense_seeds=[seed] if is_own else seeds, sparse_seeds=[seed]) for seed in seeds
     }
     return {seed: each.value if each.is_exact else None for seed, each in alone.items()}
-
-
-def _speedup(
-    dense: Curve, sparse: Curve, *, cost: Callable[[Crossing], float | None], slowdown: float | None = 1.0
-) -> Estimate:
-    """Divide what the dense curve costs up to its own final nll by what the sparse one costs up to there.
-
-    Both sides take their *first* crossing: a dense model that got worse at the end did not need its last tokens.
-    """
-    target = dense[-1].nll
-    dense_crossing, sparse_crossing = (first_crossing(curve, target_nll=target) for curve in (dense, sparse))
-    caveats = () if is_monotone(dense) and is_monotone(sparse) else (Caveat.NOT_MONOTONE,)
-    assert dense_crossing is not None, "a curve reaches its own last point"
-    if sparse_crossing is None:
-        return Estimate(value=None, caveats=(*caveats, Caveat.NOT_REACHED))
-    if dense_crossing.is_bound and sparse_crossing.is_bound:  # one unknown amount over another
-        return Estimate(value=None, caveats=(*caveats, Caveat.BOUND_ONLY))
-    dense_cost, sparse_cost = cost(dense_crossing), cost(sparse_crossing)
-    if dense_cost is None or not sparse_cost or slowdown is None:
-        return Estimate(value=None, caveats=caveats)
-    value = dense_cost / sparse_cost / slowdown
-    if sparse_crossing.is_bound:
-        return Estimate(value=value, bound="lower", caveats=(*caveats, Caveat.BOUND_ONLY))
-    if dense_crossing.is_bound:
-        return Estimate(value=value, bound="upper", caveats=(*caveats, Caveat.BOUND_ONLY))
-    return Estimate(value=value, caveats=caveats)
 
 
 def _step_time_ratio(sides: Sides) -> float | None:

@@ -48,43 +48,32 @@ class Pair:
         return self.comparisons[MEASURES.index(measure)]
 
 
-def compare_pairs(configurations: Sequence[Configuration], *, sweep: str) -> tuple[Pair, ...]:
+def compare_pairs(
+    configurations: Sequence[Configuration], *, sweep: str, target_nll: float | None = None
+) -> tuple[Pair, ...]:
     """Measure every sparse configuration against its dense twins, in the order of ``find_matches``.
 
     Args:
         configurations: All configurations of a sweep.
         sweep: Its name.
+        target_nll: The quality that speed-ups are measured at; None: each dense twin's own at its end.
     """
-    return tuple(_compare(match, sweep=sweep) for match in find_matches(configurations))
+    return tuple(_compare(match, sweep=sweep, target_nll=target_nll) for match in find_matches(configurations))
 
 
-def timing_caveats(timings: Sequence[TimingRecord | None]) -> tuple[Caveat, ...]:
-    """What is to be said of step times, or of what is made of several of them."""
-    known = [timing for timing in timings if timing is not None]
-    caveats = []
-    if len(known) < len(timings):
-        caveats.append(Caveat.NOT_TIMED)
-    if any(timing.device == "cpu" for timing in known):
-        caveats.append(Caveat.CPU_TIMING)
-    if any(timing.cpu_share is not None and timing.cpu_share < BUSY_BELOW for timing in known):
-        caveats.append(Caveat.BUSY_MACHINE)
-    if not all(timing.trained_weights for timing in known):
-        caveats.append(Caveat.UNTRAINED_TIMING)
-    if len({(timing.commit, timing.torch_version) for timing in known}) > 1:
-        caveats.append(Caveat.MIXED_CODE)
-    if len({(timing.device_name, timing.threads, timing.allocator) for timing in known}) > 1:
-        caveats.append(Caveat.MIXED_EXECUTION)
-    moments = [datetime.fromisoformat(timing.timed_at) for timing in known]
-    if moments and max(moments) - min(moments) > LONGEST_PASS:
-        caveats.append(Caveat.TIMED_APART)
-    return tuple(caveats)
+def compare_sides(match: Match, sides: Sides, *, sweep: str) -> Pair:
+    """Measure the two sides of a match against each other, at the seeds that both have.
 
-
-def _compare(match: Match, *, sweep: str) -> Pair:
+    Args:
+        match: The two configurations.
+        sides: What they are measured by: their curves, or parts of them.
+        sweep: Name of the sweep.
+    """
     dense, sparse = match.dense, match.sparse
-    sides = Sides(dense=dense, sparse=sparse, dense_curves=dense.curves, sparse_curves=sparse.curves)
     seeds = tuple(seed for seed in sides.sparse_curves if seed in sides.dense_curves)
     target = fmean(sides.dense_curves[seed][-1].nll for seed in seeds) if seeds else None
+    if sides.target_nll is not None:
+        target = sides.target_nll
 
     def comparison(measure: Measure) -> Comparison:
         whole = estimate(measure, sides, dense_seeds=seeds, sparse_seeds=seeds)
@@ -110,9 +99,43 @@ def _compare(match: Match, *, sweep: str) -> Pair:
         matched_on=match.matched_on,
         seeds=seeds,
         target_nll=target,
-        crossing=None if target is None else first_crossing(sides.sparse_mean(seeds), target_nll=target),
+        crossing=None if target is None or not seeds else first_crossing(sides.sparse_mean(seeds), target_nll=target),
         comparisons=tuple(comparison(measure) for measure in MEASURES),
     )
+
+
+def timing_caveats(timings: Sequence[TimingRecord | None]) -> tuple[Caveat, ...]:
+    """What is to be said of step times, or of what is made of several of them."""
+    known = [timing for timing in timings if timing is not None]
+    caveats = []
+    if len(known) < len(timings):
+        caveats.append(Caveat.NOT_TIMED)
+    if any(timing.device == "cpu" for timing in known):
+        caveats.append(Caveat.CPU_TIMING)
+    if any(timing.cpu_share is not None and timing.cpu_share < BUSY_BELOW for timing in known):
+        caveats.append(Caveat.BUSY_MACHINE)
+    if not all(timing.trained_weights for timing in known):
+        caveats.append(Caveat.UNTRAINED_TIMING)
+    if len({(timing.commit, timing.torch_version) for timing in known}) > 1:
+        caveats.append(Caveat.MIXED_CODE)
+    if len({(timing.device_name, timing.threads, timing.allocator) for timing in known}) > 1:
+        caveats.append(Caveat.MIXED_EXECUTION)
+    moments = [datetime.fromisoformat(timing.timed_at) for timing in known]
+    if moments and max(moments) - min(moments) > LONGEST_PASS:
+        caveats.append(Caveat.TIMED_APART)
+    return tuple(caveats)
+
+
+def _compare(match: Match, *, sweep: str, target_nll: float | None) -> Pair:
+    dense, sparse = match.dense, match.sparse
+    sides = Sides(
+        dense=dense,
+        sparse=sparse,
+        dense_curves=dense.curves,
+        sparse_curves=sparse.curves,
+        target_nll=target_nll,
+    )
+    return compare_sides(match, sides, sweep=sweep)
 
 
 def _caveats(measure: Measure, match: Match, *, seeds: Sequence[int]) -> tuple[str, ...]:
