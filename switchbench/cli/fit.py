@@ -53,6 +53,24 @@ def fit(
         list[str] | None,
         typer.Option(metavar="n=N,e=E,d=D", help="Predict the loss there, too; may be repeated.", show_default=False),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FLOPS", help="Find the best N, E and D under so many FLOPs, such as 1e20.", show_default=False
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="With --budget: all parameters fit into this, too.", show_default=False),
+    ] = None,
+    bytes_per_parameter: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="What each takes of --memory. Default: 16, weight, gradient and AdamW's moments.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit a law of loss to runs, with intervals on what people use of it, and every reason to doubt it."""
@@ -61,7 +79,7 @@ def fit(
 
     from switchbench.fitting import FitRequest, fit_json, fit_table, print_fit
     from switchbench.fitting.columns import parse_columns
-    from switchbench.fitting.request import parse_places
+    from switchbench.fitting.request import parse_budget, parse_places
     from switchbench.laws import parse_loss
 
     request = FitRequest(
@@ -74,6 +92,7 @@ def fit(
         resamples=bootstrap,
         seed=seed,
         places=parse_places(predict or ()),
+        budget=parse_budget(budget, memory=memory, bytes_per_parameter=bytes_per_parameter),
     )
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:

@@ -1,4 +1,4 @@
-"""Which columns of a table hold N, E, D, the loss and the seed."""
+"""Which columns of a table hold N, E, D, the loss, the seed and all parameters."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from switchbench.errors import ExpressionError, TableError, UsageError
 from switchbench.expressions import Expression, parse_expression
 
-Role = Literal["n", "e", "d", "loss", "seed"]
+Role = Literal["n", "e", "d", "loss", "seed", "total"]
 ROLES: tuple[Role, ...] = get_args(Role)
 MEANINGS: dict[Role, str] = {
     "n": "parameters that one token meets (N)",
@@ -17,6 +17,7 @@ MEANINGS: dict[Role, str] = {
     "d": "training tokens (D)",
     "loss": "held-out loss in nats per token",
     "seed": "seed",
+    "total": "all parameters",
 }
 USUAL: dict[Role, tuple[str, ...]] = {
     "n": ("n", "dense_parameter_count", "params_active", "active_params", "params", "num_params", "n_params"),
@@ -24,6 +25,7 @@ USUAL: dict[Role, tuple[str, ...]] = {
     "d": ("tokens_seen", "tokens", "training_tokens", "num_tokens", "n_tokens", "d"),
     "loss": ("nll", "loss", "loss_validation", "validation_loss", "val_loss", "eval_loss", "final_loss"),
     "seed": ("seed",),
+    "total": ("params_total", "total_parameter_count", "total_params"),
 }
 """Names that are taken for a role where none is given, whatever their case, the first that a table has."""
 

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from switchbench.caveats import footnote_of
+from switchbench.fitting.backtests import backtest_json
+from switchbench.fitting.budgets import budget_json, interval_json
 from switchbench.fitting.columns import ROLES
 from switchbench.fitting.request import TableFit
 from switchbench.laws import Goodness, Rival
@@ -27,7 +29,8 @@ def fit_json(answer: TableFit) -> dict[str, Any]:
     """
     study = answer.study
     fit, grouping, known = study.fit, study.grouping, study.identifiability
-    codes = dict.fromkeys([*answer.caveats, *(code for each in study.derived for code in each.caveats)])
+    codes = [*answer.caveats, *(code for each in study.derived for code in each.caveats)]
+    codes += [] if answer.budget is None else [code for each in answer.budget.options for code in each.caveats]
     content = {
         "schema_version": SCHEMA_VERSION,
         "table": str(answer.request.path),
@@ -41,6 +44,7 @@ def fit_json(answer: TableFit) -> dict[str, Any]:
             "used": len(fit.observations),
             "where": answer.request.where,
             "left_out": [asdict(each) for each in answer.rows.left_out],
+            "sha256": answer.rows.sha256,
         },
         "columns": {role: answer.columns[role].text if role in answer.columns else None for role in ROLES},
         "loss": str(fit.loss),
@@ -52,6 +56,8 @@ def fit_json(answer: TableFit) -> dict[str, Any]:
         },
         "derived": _derived(study.derived),
         "goodness": _goodness(study.goodness),
+        "backtest": backtest_json(study.backtest),
+        "budget": None if answer.budget is None else budget_json(answer.budget),
         "intervals": {
             "method": study.method,
             "group_by": grouping.by,
@@ -71,7 +77,7 @@ def fit_json(answer: TableFit) -> dict[str, Any]:
         },
         "laws": [_rival(each, chosen=each.law == fit.law) for each in study.rivals],
         "caveats": list(answer.caveats),
-        "footnotes": {code: footnote_of(code) for code in codes},
+        "footnotes": {code: footnote_of(code) for code in dict.fromkeys(codes)},
     }
     finite = _finite(content)
     assert isinstance(finite, dict)
@@ -79,7 +85,7 @@ def fit_json(answer: TableFit) -> dict[str, Any]:
 
 
 def _parameter(answer: Answer, doubt: ParameterDoubt) -> dict[str, Any]:
-    return _interval(answer) | {
+    return interval_json(answer.interval) | {
         "unit": answer.quantity.unit,
         "at_bound": doubt.at_bound,
         "at_bound_share": doubt.at_bound_share,
@@ -95,20 +101,9 @@ def _derived(answers: Sequence[Answer]) -> dict[str, list[dict[str, Any]]]:
     for each in answers:
         place = each.quantity.place
         where = {} if place is None else asdict(place)
-        entry = where | _interval(each) | {"unit": each.quantity.unit, "caveats": list(each.caveats)}
+        entry = where | interval_json(each.interval) | {"unit": each.quantity.unit, "caveats": list(each.caveats)}
         lists.setdefault(each.quantity.measure, []).append(entry)
     return lists
-
-
-def _interval(answer: Answer) -> dict[str, Any]:
-    found = answer.interval
-    return {
-        "value": found.value,
-        "ci95": found.ci95,
-        "se": found.se,
-        "bootstrap_ci95": found.bootstrap_ci95,
-        "bootstrap_se": found.bootstrap_se,
-    }
 
 
 def _goodness(goodness: Goodness) -> dict[str, Any]:

@@ -1,19 +1,34 @@
 """A request for a fit: what to read, which rows, which law; and the answer to it."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from switchbench.caveats import Caveat, in_order
 from switchbench.errors import UnfittableError, UsageError
 from switchbench.fitting.columns import Column, Role, find_columns
 from switchbench.fitting.files import read_table
 from switchbench.fitting.rows import UsedRows, use_rows
-from switchbench.laws import FitStudy, LawName, Loss, Place, study_law
+from switchbench.laws import (
+    Budget,
+    BudgetAnswer,
+    FitStudy,
+    LawName,
+    Loss,
+    Place,
+    best_under_budget,
+    study_law,
+    total_parameters,
+)
+from switchbench.laws.budgets import BYTES_PER_PARAMETER
 from switchbench.laws.losses import DEFAULT_LOSS
 from switchbench.laws.resampling import GroupBy
+from switchbench.quantities import parse_flops, parse_size
 
 GROUP_WORDS: dict[str, GroupBy] = {"size": "size", "seed": "seed", "none": "row"}
 """What ``--group-by`` takes besides a column's name."""
@@ -41,6 +56,24 @@ class FitRequest:
     """Seed of the bootstrap."""
     places: tuple[Place, ...] = ()
     """Where to predict the loss besides."""
+    budget: Budget | None = None
+    """What training may take, where the best model under it is asked for."""
+
+    @property
+    def fit_id(self) -> str:
+        """Identity of what is asked for, whatever the rows: 12 hex digits."""
+        content = {
+            "law": self.law,
+            "columns": dict(self.columns or {}),
+            "where": self.where,
+            "group_by": self.group_by,
+            "loss": str(self.loss),
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "places": [asdict(place) for place in self.places],
+            "budget": None if self.budget is None else asdict(self.budget),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,22 +88,27 @@ class TableFit:
     """The rows that were used, and those that were not."""
     study: FitStudy
     """The fit."""
+    budget: BudgetAnswer | None
+    """The best models under a budget; None: none was given."""
     caveats: tuple[str, ...]
     """Codes of the reasons to distrust it."""
 
 
-def fit_table(request: FitRequest, *, on_progress: Callable[[float], None] | None = None) -> TableFit:
+def fit_table(
+    request: FitRequest, *, table: pa.Table | None = None, on_progress: Callable[[float], None] | None = None
+) -> TableFit:
     """Read a table, choose its rows, and fit a law to them.
 
     Args:
         request: What to do.
+        table: The table, where it is read already.
         on_progress: Takes the share of the bootstrap that is done.
 
     Raises:
         UsageError: the request is wrong, or the table cannot be read.
         UnfittableError: the rows do not determine the law.
     """
-    table = read_table(request.path)
+    table = read_table(request.path) if table is None else table
     columns = find_columns(table.column_names, request.columns or {})
     by_column = None if request.group_by in (None, *GROUP_WORDS) else request.group_by
     if request.group_by == "seed" and "seed" not in columns:
@@ -88,6 +126,7 @@ def fit_table(request: FitRequest, *, on_progress: Callable[[float], None] | Non
                 places=request.places,
                 on_progress=on_progress,
             )
+            budget = _under_budget(request, study, rows)
     except UnfittableError as error:
         raise UnfittableError(f"{error}{_account(rows)}") from None
     except np.linalg.LinAlgError as error:
@@ -100,7 +139,21 @@ def fit_table(request: FitRequest, *, on_progress: Callable[[float], None] | Non
         columns=columns,
         rows=rows,
         study=study,
+        budget=budget,
         caveats=in_order([*study.caveats, *([Caveat.ROWS_LEFT_OUT] if lost else [])]),
+    )
+
+
+def _under_budget(request: FitRequest, study: FitStudy, rows: UsedRows) -> BudgetAnswer | None:
+    if request.budget is None:
+        return None
+    return best_under_budget(
+        study.fit,
+        request.budget,
+        total=total_parameters(rows.observations, rows.total),
+        grouping=study.grouping,
+        resamples=study.resamples,
+        method=study.method,
     )
 
 
@@ -110,6 +163,26 @@ def _account(rows: UsedRows) -> str:
         return ""
     reasons = "; ".join(f"{each.count} ({each.reason})" for each in rows.left_out)
     return f"\nOf {rows.num_read} rows, {len(rows.observations)} are left. Left out: {reasons}"
+
+
+def parse_budget(flops: str | None, *, memory: str | None, bytes_per_parameter: float | None) -> Budget | None:
+    """Read a budget such as ``1e20FLOPs`` and ``80GiB``; None where there is none.
+
+    Raises:
+        UsageError: one of them cannot be read, or there is memory without FLOPs.
+    """
+    if flops is None:
+        if memory is not None or bytes_per_parameter is not None:
+            name = "--memory" if memory is not None else "--bytes-per-parameter"
+            raise UsageError(f"{name} narrows a FLOPs budget: give that, too, such as --budget 1e20FLOPs")
+        return None
+    if bytes_per_parameter is not None and not 0 < bytes_per_parameter < float("inf"):
+        raise UsageError(f"--bytes-per-parameter is to be a number above 0, such as 16, got {bytes_per_parameter:g}")
+    return Budget(
+        flops=parse_flops(flops, name="--budget"),
+        memory_bytes=None if memory is None else float(parse_size(memory, name="--memory")),
+        bytes_per_parameter=BYTES_PER_PARAMETER if bytes_per_parameter is None else bytes_per_parameter,
+    )
 
 
 def parse_places(texts: Sequence[str]) -> tuple[Place, ...]:

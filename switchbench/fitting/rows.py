@@ -1,5 +1,6 @@
 """The rows of a table that a law is fitted to, and the others with the reason why they are left out."""
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -8,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from switchbench.errors import ExpressionError, TableError
 from switchbench.expressions import Expression, parse_expression
 from switchbench.fitting.columns import OURS, Column, Role, require_column
 from switchbench.laws import Observations
+from switchbench.laws.points import Floats
 
 ONE_KIND = {
     "tokenizer": "nll per token of different tokenizers cannot be compared; keep one, or fit bits per byte with "
@@ -20,6 +23,12 @@ ONE_KIND = {
     "data_fingerprint": "losses on different text cannot be compared; keep one",
 }
 """Columns in which all rows must agree, and what to do where they do not."""
+UNNEEDED: tuple[Role, ...] = ("seed", "total")
+"""What a row may lack, and be fitted all the same."""
+EVALUATED_WITH = "eval_capacity_factor"
+"""The column of the capacity factor in evaluation, which alone moves the loss of a sparse model."""
+DROPLESS = ("nll", "bits_per_byte")
+"""Columns of our own runs on which it has no influence."""
 NOT_ABOVE = "is not above 0"
 
 
@@ -47,6 +56,18 @@ class UsedRows:
     """Rows of the table."""
     left_out: tuple[LeftOut, ...]
     """The others, by reason."""
+    total: Floats | None = None
+    """All parameters of each of the rows, NaN where not known; None: of none."""
+
+    @property
+    def sha256(self) -> str:
+        """A hash of what the law is fitted to, whatever the order of the rows."""
+        rows = self.observations
+        arrays = (rows.n, rows.experts, rows.d, rows.loss, rows.seed, rows.group, self.total)
+        columns = [np.zeros(len(rows)) if array is None else np.asarray(array, dtype=np.float64) for array in arrays]
+        known = bytes(array is not None for array in arrays)
+        ordered = np.stack(columns)[:, np.lexsort(columns)]
+        return hashlib.sha256(known + np.ascontiguousarray(ordered, dtype="<f8").tobytes()).hexdigest()
 
 
 def use_rows(
@@ -72,7 +93,7 @@ def use_rows(
         kept = _filter(table, where, reasons=reasons)
     if group_by is not None:
         require_column(group_by, names=names, where=f"--group-by {group_by}")
-    values = {role: _values(table, column, kept) for role, column in columns.items() if role != "seed"}
+    values = {role: _values(table, column, kept) for role, column in columns.items() if role not in UNNEEDED}
     good, numbers = [], {role: np.empty(len(kept)) for role in values}
     for i in range(len(kept)):
         problem = None
@@ -89,6 +110,7 @@ def use_rows(
     taken = np.array(good, dtype=np.intp)
     index = tuple(kept[i] for i in good)
     _require_one_kind(table, index, loss=columns["loss"])
+    _require_one_evaluation(table, index, columns=columns)
     groups = None if group_by is None else _codes(_plain(table, group_by, index))
     seeds = None if "seed" not in columns else _codes(_plain(table, columns["seed"].text, index))
     return UsedRows(
@@ -101,12 +123,20 @@ def use_rows(
             group=groups,
         ),
         index=index,
+        total=_totals(table, columns.get("total"), index),
         num_read=table.num_rows,
         left_out=tuple(
             LeftOut(reason=reason, count=count, is_filtered=is_filtered)
             for (reason, is_filtered), count in reasons.most_common()
         ),
     )
+
+
+def _totals(table: pa.Table, column: Column | None, index: tuple[int, ...]) -> Floats | None:
+    if column is None:
+        return None
+    checked = [_positive(value) for value in _values(table, column, list(index))]
+    return np.array([number if problem is None else math.nan for number, problem in checked], dtype=np.float64)
 
 
 def _filter(table: pa.Table, where: str, *, reasons: Counter[tuple[str, bool]]) -> list[int]:
@@ -188,9 +218,10 @@ def _positive(value: Any) -> tuple[float, str | None]:
     return number, None if number > 0 else NOT_ABOVE
 
 
-def _codes(values: list[Any]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    numbers: dict[Any, int] = {}
-    return np.array([numbers.setdefault(str(value), len(numbers)) for value in values], dtype=np.int64)
+def _codes(values: list[Any]) -> NDArray[np.int64]:
+    """Number values, the same ones alike whatever their order."""
+    numbers = {text: i for i, text in enumerate(sorted({str(value) for value in values}))}
+    return np.array([numbers[str(value)] for value in values], dtype=np.int64)
 
 
 def _require_one_kind(table: pa.Table, index: tuple[int, ...], *, loss: Column) -> None:
@@ -201,3 +232,22 @@ def _require_one_kind(table: pa.Table, index: tuple[int, ...], *, loss: Column) 
         if len(kinds) > 1:
             shown = ", ".join(kinds[:5]) + (" and more" if len(kinds) > 5 else "")
             raise TableError(f"the rows differ in {name} ({shown}): {advice}: --where \"{name} == '{kinds[0]}'\"")
+
+
+def _require_one_evaluation(table: pa.Table, index: tuple[int, ...], *, columns: Mapping[Role, Column]) -> None:
+    names, loss = table.column_names, columns["loss"].names
+    is_ours = set(OURS) <= set(names)
+    if EVALUATED_WITH not in names or (is_ours and set(loss) <= set(DROPLESS)):
+        return
+    factors = _plain(table, EVALUATED_WITH, index)
+    if "e" in columns:  # a dense model has no capacity, whatever stands there
+        experts = _values(table, columns["e"], list(index))
+        factors = [factor for factor, e in zip(factors, experts, strict=True) if float(e) > 1]
+    kinds = sorted({"null" if factor is None else str(factor) for factor in factors})
+    if len(kinds) > 1:
+        dense = f" or {columns['e'].text} == 1" if "e" in columns else ""
+        instead = ", or fit nll, which is dropless: --columns loss=nll" if is_ours else ""
+        raise TableError(
+            f"the rows differ in {EVALUATED_WITH} ({', '.join(kinds)}), and the capacity in evaluation alone moves the "
+            f'loss: keep one: --where "{EVALUATED_WITH} == {kinds[0]}{dense}"{instead}'
+        )

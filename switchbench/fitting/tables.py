@@ -2,7 +2,7 @@
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -10,9 +10,11 @@ from rich.text import Text
 
 from switchbench import units
 from switchbench.caveats import footnote_of
+from switchbench.fitting.backtests import backtest_json, backtest_words, doubt_words
+from switchbench.fitting.budgets import budget_title, budget_words
 from switchbench.fitting.columns import ROLES
 from switchbench.fitting.request import TableFit
-from switchbench.laws import FitStudy, Interval, Place, Rival
+from switchbench.laws import BudgetAnswer, FitStudy, Interval, Place, Rival
 from switchbench.laws.derived import Measure
 from switchbench.laws.study import Answer
 
@@ -65,9 +67,14 @@ def print_fit(answer: TableFit, *, console: Console) -> None:
     _print_derived(answer.study.derived, console=console, marks=marks)
     for line in _goodness(answer.study):
         _say(console, line)
+    backtest = backtest_json(answer.study.backtest)
+    _say(console, backtest_words(backtest))
     if len(answer.study.rivals) > 1:
         console.print()
         _print_rivals(answer.study, console=console)
+    if answer.budget is not None:
+        console.print()
+        _print_budget(answer.budget, doubt=doubt_words(backtest), console=console, marks=marks)
     console.print()
     for code, letter in marks.letters.items():
         _say(console, f"[{letter}] {footnote_of(code)}", style="dim")
@@ -185,12 +192,33 @@ def _rival(rival: Rival, *, least: float | None, is_this: bool) -> list[str]:
     ]
 
 
+def _print_budget(answer: BudgetAnswer, *, doubt: str, console: Console, marks: _Marks) -> None:
+    _say(console, budget_title(answer))
+    table = _table("E", "N", "D", "all params", "memory", "loss", "best in")
+    for each in answer.options:
+        bound = " (limit)" if each.is_memory_bound else ""
+        cells = [
+            f"{each.e:g}{' (best)' if each is answer.best else ''}",
+            _interval_text(each.n, text=units.count),
+            _interval_text(each.d, text=units.count),
+            units.count(each.total_params),
+            f"{units.size(each.memory_bytes)}{bound}",
+            _interval_text(each.loss, text=_number) + marks.of(each.caveats),
+            units.UNKNOWN if each.best_share is None else f"{100 * each.best_share:.0f}%",
+        ]
+        _add_row(table, cells)
+    console.print(table)
+    for line in budget_words(answer, doubt=doubt):
+        _say(console, line)
+
+
 def _value_with_range(answer: Answer) -> str:
-    found = answer.interval
+    return _interval_text(answer.interval, text=units.count if answer.quantity.unit == "parameters" else _number)
+
+
+def _interval_text(found: Interval, *, text: Callable[[float], str]) -> str:
     if not math.isfinite(found.value):
         return units.UNKNOWN
-    counts = answer.quantity.unit == "parameters"
-    text = units.count if counts else _number
     if found.ci95 is None:
         return text(found.value)
     return f"{text(found.value)} [{text(found.ci95[0])}, {text(found.ci95[1])}]"

@@ -3,6 +3,8 @@
 Arithmetic alone: rows come as arrays (``Observations``), and nothing is read or printed here.
 """
 
+from switchbench.laws.backtest import Backtest, Trial, backtest
+from switchbench.laws.budgets import Budget, BudgetAnswer, Option, TotalParameters, best_under_budget, total_parameters
 from switchbench.laws.derived import (
     Place,
     Quantity,
@@ -24,6 +26,9 @@ from switchbench.laws.study import FitStudy, study_law
 
 __all__ = [
     "LAW_NAMES",
+    "Backtest",
+    "Budget",
+    "BudgetAnswer",
     "Center",
     "FitStudy",
     "Goodness",
@@ -35,9 +40,14 @@ __all__ = [
     "Loss",
     "Observations",
     "Optimum",
+    "Option",
     "Place",
     "Quantity",
     "Rival",
+    "TotalParameters",
+    "Trial",
+    "backtest",
+    "best_under_budget",
     "compare_forms",
     "compute_optimal",
     "derived_quantities",
@@ -54,4 +64,5 @@ __all__ = [
     "refit",
     "resample",
     "study_law",
+    "total_parameters",
 ]

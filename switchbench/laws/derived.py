@@ -25,6 +25,8 @@ Measure = Literal[
     "compute_multiplier_optimal",
     "prediction",
     "crossover_params",
+    "optimal_params",
+    "optimal_tokens",
 ]
 WIDEST = 60.0
 """ln N̄/N is sought within this on either side."""

@@ -38,7 +38,7 @@ def compute_optimal(law: Law, internal: Floats, *, center: Center, compute: floa
         e: Experts.
     """
     assert law.uses_tokens, "without tokens all compute goes into the size"
-    log_n, log_loss = _best_sizes(law, internal[None], center=center, log_compute=np.log([compute]), e=e)
+    log_n, log_loss = best_sizes(law, internal[None], center=center, log_compute=np.log([compute]), e=e)
     n = float(np.exp(log_n[0]))
     return Optimum(n=n, d=compute / (6 * n), loss=float(np.exp(log_loss[0])))
 
@@ -56,18 +56,29 @@ def compute_multiplier(law: Law, internal: Floats, *, center: Center, log_comput
         e: Its experts.
     """
     given = np.full(len(internal), log_compute)
-    target = _best_sizes(law, internal, center=center, log_compute=given, e=e)[1]
+    target = best_sizes(law, internal, center=center, log_compute=given, e=e)[1]
     low, high = given - WIDEST, given + WIDEST
-    is_reached = _best_sizes(law, internal, center=center, log_compute=high, e=1.0)[1] <= target
+    is_reached = best_sizes(law, internal, center=center, log_compute=high, e=1.0)[1] <= target
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        is_worse = _best_sizes(law, internal, center=center, log_compute=middle, e=1.0)[1] > target
+        is_worse = best_sizes(law, internal, center=center, log_compute=middle, e=1.0)[1] > target
         low, high = np.where(is_worse, middle, low), np.where(is_worse, high, middle)
     return np.where(is_reached, (low + high) / 2 - log_compute, np.nan)
 
 
-def _best_sizes(law: Law, internal: Floats, *, center: Center, log_compute: Floats, e: float) -> tuple[Floats, Floats]:
-    """Give ln N and ln L of the best split, (fits,) each, by golden sections."""
+def best_sizes(
+    law: Law, internal: Floats, *, center: Center, log_compute: Floats, e: float, most_log_n: float = np.inf
+) -> tuple[Floats, Floats]:
+    """Give ln N and ln L of the best split, (fits,) each, by golden sections.
+
+    Args:
+        law: A form that depends on N and D.
+        internal: Internal parameters, (fits, parameters).
+        center: The middle of the data.
+        log_compute: ln of 6·N·D, (fits,).
+        e: Experts.
+        most_log_n: ln of the largest N allowed. Loss has one minimum along N, so that beyond it the limit is best.
+    """
     experts = np.array([e])
 
     def loss_at(x: Floats) -> Floats:
@@ -84,5 +95,5 @@ def _best_sizes(law: Law, internal: Floats, *, center: Center, log_compute: Floa
         tried = loss_at(np.where(goes_left, new_left, new_right))
         at_left, at_right = np.where(goes_left, tried, at_right), np.where(goes_left, at_left, tried)
         left, right = new_left, new_right
-    middle = (low + high) / 2
+    middle = np.minimum((low + high) / 2, most_log_n - center.log_n)
     return middle + center.log_n, loss_at(middle)

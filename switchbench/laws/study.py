@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from switchbench.caveats import in_order
+from switchbench.laws.backtest import Backtest, backtest
 from switchbench.laws.derived import (
     Place,
     Quantity,
@@ -66,6 +67,8 @@ class FitStudy:
     """All forms that can be fitted to these rows, the best prediction of the largest size first."""
     is_chosen: bool
     """Whether the form was chosen among them."""
+    backtest: Backtest
+    """How recommendations of this kind would have done; with a chosen form, it is chosen anew in every trial."""
     caveats: tuple[str, ...]
     """Codes of the reasons to distrust the whole fit."""
 
@@ -99,7 +102,8 @@ def study_law(
     rivals: list[Rival] = []
     if law is not None:
         require_enough(law_of(law, observations), observations)
-    if law is None or len(observations) <= MOST_ROWS_FOR_RIVALS:
+    is_large = len(observations) > MOST_ROWS_FOR_RIVALS
+    if law is None or not is_large:
         rivals = compare_forms(observations, loss=loss)
     form = choose_law(rivals) if law is None else law_of(law, observations)
     fit = fit_law(observations, law=form, loss=loss)
@@ -133,6 +137,7 @@ def study_law(
         identifiability=known,
         rivals=tuple(rivals),
         is_chosen=law is None,
+        backtest=backtest(observations, law=form if law is not None or is_large else None, loss=loss),
         caveats=in_order(known.caveats),
     )
 
