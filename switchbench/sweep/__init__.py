@@ -12,8 +12,8 @@ A file is read in steps, and the problems of all steps are reported at once:
 ``expand``     the axes multiplied, values derived from ``names``, constraints met; ``resolve`` checks whole cells
 ``tune``       what is tuned, and on which seeds
 ``cells``      the seeds and the dense twins added (``twins``, ``shapes``), in the order to run and to read
-``tuning``     tries in place of what is tuned, as many for dense as for sparse cells (``grids``, ``refinement``), and from
-               their results the cells with the best values
+``tuning``     tries in place of what is tuned, as many for dense as for sparse cells (``grids``, ``refinement``), and
+               from their results the cells with the best values
 
 Beside this: ``filters`` chooses cells, ``inventory`` says what a file comes to, ``schema`` what it may hold,
 ``starter`` writes one to start from.

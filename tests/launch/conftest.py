@@ -12,7 +12,7 @@ from switchbench.launch.plan import Plan, expand_sweep, make_plan
 from switchbench.launch.run import Outcome, WorkerFunctions, run_plan
 from switchbench.launch.scheduler import Policy
 from switchbench.launch.slots import Setup
-from switchbench.store import SweepFolder
+from switchbench.store import SweepFolder, read_manifest
 from tests.launch.text import write_sweep
 
 FUNCTIONS = WorkerFunctions(
@@ -45,6 +45,32 @@ def plan_of(tmp_path: Path) -> Callable[..., Plan]:
         return make_plan(sweep, folder=SweepFolder(tmp_path / "results" / sweep.name))
 
     return plan_of
+
+
+@pytest.fixture
+def tuned_both(tmp_path: Path) -> Callable[[str], Plan]:
+    """Plans a sparse configuration and its dense twin, which tune what is given, and the sparse one its balance too."""
+    write_sweep(tmp_path / "small.yaml", corpus=tmp_path / "corpus")
+    overrides = ["sweep.grid.model.ffn.num_experts=[4]", "sweep.seeds=[0]"]
+    balance = "sweep.tune.model.ffn.aux_loss_weight=[0.0, 0.01]"
+
+    def tuned_both(shared: str) -> Plan:
+        sweep = expand_sweep(tmp_path / "small.yaml", overrides=[*overrides, f"sweep.tune.{shared}", balance])
+        return make_plan(sweep, folder=SweepFolder(tmp_path / "results" / sweep.name))
+
+    return tuned_both
+
+
+def check_tuned_both(plan: Plan, outcome: Outcome, *, tries: int, dense: dict[str, float]) -> None:
+    """All went well, with so many tries of each kind, and the dense one has the values given."""
+    assert [end.status for end in outcome.ended] == ["ok"] * (2 * tries + 2)
+    manifest = read_manifest(plan.folder)
+    assert [(each.kind, len(each.tries)) for each in manifest.tuning] == [("sparse", tries), ("dense", tries)]
+    assert all(each.nll is not None for tuned in manifest.tuning for each in tuned.tries)
+    assert manifest.tuning[1].chosen == dense
+    assert manifest.tuning[0].chosen is not None
+    assert "model.ffn.aux_loss_weight" in manifest.tuning[0].chosen
+    assert [cell.role for cell in manifest.cells[2 * tries :]] == ["sparse", "dense"]
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from switchbench.launch.run import Outcome, WorkerFunctions, run_plan
 from switchbench.launch.scheduler import Policy
 from switchbench.launch.slots import Cluster, Setup
 from switchbench.store import SweepFolder, read_runs
-from tests.launch.conftest import FUNCTIONS
+from tests.launch.conftest import FUNCTIONS, check_tuned_both
 from tests.launch.stand_ins import WELL
 from tests.launch.text import write_sweep
 
@@ -35,6 +35,7 @@ QUICK_TO_NOTICE = {
     "health_check_failure_threshold": 2,
 }
 """How soon the cluster takes a node for dead that does not answer; by default after some 15 s."""
+TUNED = dataclasses.replace(FUNCTIONS, run="tests.launch.tuning_stand_ins:run_by_learning_rate")
 PlanOf = Callable[..., Plan]
 RunThere = Callable[..., Outcome]
 
@@ -169,6 +170,13 @@ def test_runs_for_gpus_go_where_gpus_are_one_on_each(plan_of: PlanOf, run_there:
     assert {row.device for row in read_runs(plan.folder)} == {"cuda"}
     order = [type(event) for event in heard if isinstance(event, RunStarted | RunEnded)]
     assert order == [RunStarted, RunEnded] * 3
+
+
+def test_a_sweep_that_tunes_has_equally_many_tries(tuned_both: Callable[[str], Plan], run_there: RunThere) -> None:
+    rates = "train.learning_rate=[1e-2, 2e-2]"  # best for sparse at the upper edge, so that both get two tries more
+    plan = tuned_both(rates)
+    check_tuned_both(plan, run_there(plan, functions=TUNED), tries=6, dense={"train.learning_rate": 1e-2})
+    assert tuned_both(rates).is_done
 
 
 def test_ctrl_c_keeps_checkpoints(plan_of: PlanOf, run_there: RunThere) -> None:

@@ -23,11 +23,12 @@ from switchbench.launch.run import Outcome, WorkerFunctions, run_plan
 from switchbench.launch.scheduler import Policy
 from switchbench.launch.slots import Cluster, Setup
 from switchbench.store import read_runs
-from tests.launch.conftest import FUNCTIONS
+from tests.launch.conftest import FUNCTIONS, check_tuned_both
 from tests.launch.stand_ins import KILLED, RAISES, WELL
 
 submitit = pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
 ROOT = Path(__file__).resolve().parents[2]
+TUNED = dataclasses.replace(FUNCTIONS, run="tests.launch.tuning_stand_ins:run_by_learning_rate")
 PlanOf = Callable[..., Plan]
 RunAsJobs = Callable[..., Outcome]
 
@@ -156,6 +157,15 @@ def test_a_run_that_hangs_is_a_timeout(locally: None, plan_of: PlanOf, run_as_jo
     policy = Policy(max_tries=1, timeout_s=1.5)
     outcome = run_as_jobs(plan_of(seeds=[WELL, 7]), functions=doing("run_first_seed_only"), policy=policy)
     assert statuses(outcome) == {(WELL, "ok"): 3, (7, "timeout"): 3}
+
+
+def test_a_sweep_that_tunes_has_equally_many_tries(
+    locally: None, tuned_both: Callable[[str], Plan], run_as_jobs: RunAsJobs
+) -> None:
+    decays = "train.weight_decay=[0.0, 0.1]"  # all as good as the first, beyond which there is none
+    plan = tuned_both(decays)
+    check_tuned_both(plan, run_as_jobs(plan, functions=TUNED), tries=4, dense={"train.weight_decay": 0.0})
+    assert tuned_both(decays).is_done
 
 
 def test_a_job_at_its_limit_keeps_a_checkpoint_for_the_next_attempt(
