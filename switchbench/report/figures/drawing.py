@@ -7,13 +7,21 @@ from pathlib import Path
 from matplotlib.figure import Figure as Drawing
 
 from switchbench.report.elements import SweepReport
+from switchbench.report.figures.capacity import sketch_capacity
 from switchbench.report.figures.elements import Figure, Sketch, Width
+from switchbench.report.figures.estimates import sketch_estimates
 from switchbench.report.figures.evidence import Evidence, gather_evidence
 from switchbench.report.figures.quality import sketch_quality
+from switchbench.report.figures.seeds import sketch_seeds
 from switchbench.report.figures.style import figure_style
 from switchbench.report.figures.svg import to_svg
 
-_SKETCHES: tuple[Callable[[Evidence], Sketch], ...] = (sketch_quality,)
+_SKETCHES: tuple[Callable[[Evidence], Sketch], ...] = (
+    sketch_quality,
+    sketch_seeds,
+    sketch_capacity,
+    sketch_estimates,
+)
 """In the order in which a page shows them."""
 FORMATS = ("svg", "png", "pdf")
 """What figures are written as."""

@@ -24,6 +24,11 @@ class Spread:
         """The ends of its interval; the mean itself where there is none."""
         return self.ci95 or (self.mean, self.mean)
 
+    def scaled(self, factor: float) -> "Spread":
+        """The same in another unit."""
+        ci95 = self.ci95 and (self.ci95[0] * factor, self.ci95[1] * factor)
+        return Spread(mean=self.mean * factor, ci95=ci95, values=tuple(value * factor for value in self.values))
+
 
 def spread_of(values: Sequence[float]) -> Spread:
     """Give the mean with Student's interval, ``mean ± t(n-1) · sd/√n``.
