@@ -19,6 +19,7 @@ class Caveat(StrEnum):
     PICKED_BEST = "PICKED_BEST"
     PICK_VARIES = "PICK_VARIES"
     OUTSIDE_RANGE = "OUTSIDE_RANGE"
+    CROSSING_VARIES = "CROSSING_VARIES"
     NON_CAUSAL_ROUTING = "NON_CAUSAL_ROUTING"
     CPU_TIMING = "CPU_TIMING"
     UNTRAINED_TIMING = "UNTRAINED_TIMING"
@@ -86,6 +87,8 @@ _FOOTNOTES = {
     Caveat.PICKED_BEST: "The best of several by the same runs that measure it: a little luck is in its quality.",
     Caveat.PICK_VARIES: "Which configuration is best depends on the seeds: left out one by one, they do not all "
     "pick this one. The quality is that of what the other seeds pick, on the seed that is left out.",
+    Caveat.CROSSING_VARIES: "With one of the seeds left out, the better side changes at other places, or "
+    "not at all, so that there is no interval.",
     Caveat.OUTSIDE_RANGE: "No dense configuration has annealed points both before and after this training time; "
     "nothing is extrapolated.",
     Caveat.NON_CAUSAL_ROUTING: "Experts choose their tokens with a look at later ones, which no text generator has: "
@@ -96,7 +99,7 @@ _FOOTNOTES = {
     Caveat.BUSY_MACHINE: "Other work ran on the machine while this was timed: the step time is too long.",
     Caveat.SHARED_GPU: "Several runs shared a GPU: the time is that of a run among others, and not of one alone.",
     Caveat.TIMED_APART: "Not timed together: the machine may have been faster or slower in between.",
-    Caveat.REPEATED_DATA: "More training tokens than the corpus has: some text was seen more than once.",
+    Caveat.REPEATED_DATA: "More training tokens than there is training text: some was seen more than once.",
     Caveat.HELD_OUT_OVERLAP: "More than 1% of the held-out 64-byte windows also occur in the training text, "
     "which favors the model with more parameters.",
     Caveat.CUT_FILES: "The held-out part was cut from the ends of files, since there were too few whole files: "

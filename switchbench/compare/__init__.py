@@ -1,35 +1,56 @@
 """Dense against sparse: what a sweep's pairs of twins say, how its costs grow, and how sure that is."""
 
+from switchbench.compare.budgets import BestUnderBudget, Budget, Choice, best_under, least_of
 from switchbench.compare.configurations import Configuration, gather_configurations, reference_machine
 from switchbench.compare.curves import CurvePoint, first_crossing, mean_curve
+from switchbench.compare.equal_time import ISO_TIME, EqualTime, compare_at_equal_time
+from switchbench.compare.frontier import Frontier, FrontierStretch, common_range, find_frontiers, reaches_of
 from switchbench.compare.intervals import jackknife_ci95, t_quantile_975
 from switchbench.compare.matches import MATCHED_ON, sort_kinds
 from switchbench.compare.measures import MEASURES, RATIOS, SPEEDUPS, Comparison, Measure
 from switchbench.compare.pairs import Pair, compare_pairs
+from switchbench.compare.pool import RESOURCES, Pool, Resource, pool_of
 from switchbench.compare.scaling import SCALING_COSTS, Scaling, ScalingCost, ScalingGroup, fit_scaling
 from switchbench.compare.speedups import Estimate, speedup_of_curves
 
 __all__ = [
+    "ISO_TIME",
     "MATCHED_ON",
     "MEASURES",
     "RATIOS",
+    "RESOURCES",
     "SCALING_COSTS",
     "SPEEDUPS",
+    "BestUnderBudget",
+    "Budget",
+    "Choice",
     "Comparison",
     "Configuration",
     "CurvePoint",
+    "EqualTime",
     "Estimate",
+    "Frontier",
+    "FrontierStretch",
     "Measure",
     "Pair",
+    "Pool",
+    "Resource",
     "Scaling",
     "ScalingCost",
     "ScalingGroup",
+    "best_under",
+    "common_range",
+    "compare_at_equal_time",
     "compare_pairs",
+    "find_frontiers",
     "first_crossing",
     "fit_scaling",
     "gather_configurations",
     "jackknife_ci95",
+    "least_of",
     "mean_curve",
+    "pool_of",
+    "reaches_of",
     "reference_machine",
     "sort_kinds",
     "speedup_of_curves",
