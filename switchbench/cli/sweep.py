@@ -116,7 +116,7 @@ def sweep(
     all the same are recorded and listed, and the others go on; the exit code is then 3.
     """
     from switchbench.errors import UsageError
-    from switchbench.launch.cluster import check_options, unknown_estimates
+    from switchbench.launch.clusters.delegation import check_options, unknown_estimates
     from switchbench.launch.display import watching
     from switchbench.launch.estimates import estimate_plan
     from switchbench.launch.limits import Limits, check_dispatch, memory_warning

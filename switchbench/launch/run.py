@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from switchbench.launch.claims import Claims
-from switchbench.launch.cluster import run_on_cluster
+from switchbench.launch.clusters.delegation import run_on_cluster
 from switchbench.launch.estimates import measured_estimates
 from switchbench.launch.events import Listener, RunEnded, Warned
 from switchbench.launch.forkserver import warm_server

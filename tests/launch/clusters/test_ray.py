@@ -28,7 +28,7 @@ from tests.launch.stand_ins import WELL
 from tests.launch.text import write_sweep
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
@@ -42,7 +42,7 @@ RunThere = Callable[..., Outcome]
 
 def doing(run: str, **roles: str) -> WorkerFunctions:
     names = {role: f"tests.launch.{name}" for role, name in roles.items()}
-    return dataclasses.replace(FUNCTIONS, run=f"tests.launch.cluster_stand_ins:{run}", **names)
+    return dataclasses.replace(FUNCTIONS, run=f"tests.launch.clusters.stand_ins:{run}", **names)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def nodes() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def connection(nodes: Any) -> Iterator[None]:
     """This process as part of the cluster, as if it were started there."""
-    from switchbench.launch.ray import connected
+    from switchbench.launch.clusters.ray import connected
 
     with connected(nodes.address):
         yield
@@ -163,7 +163,7 @@ def test_a_supervisor_that_is_killed_takes_its_run_along_and_is_tried_again(
 
 def test_runs_for_gpus_go_where_gpus_are_one_on_each(plan_of: PlanOf, run_there: RunThere, heard: list[Event]) -> None:
     plan = plan_of(seeds=[WELL])
-    functions = doing("run_and_say_where", probe="cluster_stand_ins:probe_gpu")
+    functions = doing("run_and_say_where", probe="clusters.stand_ins:probe_gpu")
     outcome = run_there(plan, functions=functions, device="auto")
     assert [end.status for end in outcome.ended] == ["ok"] * 3
     assert {row.machine for row in read_runs(plan.folder)} == {"0/268435456"}
@@ -203,7 +203,7 @@ def test_without_a_shared_folder_logs_and_weights_come_back(
     def mark_nobody_sees(folder: SweepFolder) -> Iterator[tuple[Path, str]]:
         yield tmp_path / "not there", "mark"
 
-    monkeypatch.setattr("switchbench.launch.cluster.marked", mark_nobody_sees)
+    monkeypatch.setattr("switchbench.launch.clusters.delegation.marked", mark_nobody_sees)
     plan = plan_of(seeds=[WELL])
     outcome = run_there(plan, functions=doing("run_and_say_where"))
     assert [end.status for end in outcome.ended] == ["ok"] * 3
@@ -246,7 +246,7 @@ def test_more_than_any_machine_has_is_refused(plan_of: PlanOf, run_there: RunThe
     [("127.0.0.1:1", "no Ray cluster answers at"), ("nonsense", "HOST:PORT"), ("ray://10.0.0.1:10001", "HOST:PORT")],
 )
 def test_an_address_that_leads_nowhere(address: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from switchbench.launch.ray import connected
+    from switchbench.launch.clusters.ray import connected
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(UsageError, match=words), connected(address):
@@ -289,7 +289,7 @@ def test_the_command_trains_there_what_it_trains_here(nodes: Any, tmp_path: Path
 
 
 def test_a_machine_has_room_for_as_many_runs_as_share_its_gpus() -> None:
-    from switchbench.launch.ray import Node
+    from switchbench.launch.clusters.ray import Node
 
     node = Node(node_id="n", cpus=16, gpus=2)
     assert node.room(threads=2, device="cpu", per_gpu=3) == 8

@@ -5,8 +5,8 @@ from typing import Any
 
 import ray
 
-from switchbench.launch.elsewhere import carry_out, carry_out_timing, find_machine
-from switchbench.launch.errand import Errand, Parcel, Timings, shares_folder
+from switchbench.launch.clusters.elsewhere import carry_out, carry_out_timing, find_machine
+from switchbench.launch.clusters.errand import Errand, Parcel, Timings, shares_folder
 from switchbench.launch.executor import Job
 from switchbench.launch.messages import Machine, Progress, TimingItem
 

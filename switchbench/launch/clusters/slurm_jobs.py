@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from switchbench.launch.elsewhere import carry_out, carry_out_timing
-from switchbench.launch.errand import Errand, Parcel, Timings
+from switchbench.launch.clusters.elsewhere import carry_out, carry_out_timing
+from switchbench.launch.clusters.errand import Errand, Parcel, Timings
 from switchbench.launch.executor import Job
 from switchbench.launch.messages import Machine, Progress, TimingItem
 

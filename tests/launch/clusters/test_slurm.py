@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from switchbench.errors import SwitchbenchError, UsageError
-from switchbench.launch import slurm_jobs
+from switchbench.launch.clusters import slurm_jobs
 from switchbench.launch.events import Event, RunProgressed, RunRetried
 from switchbench.launch.messages import Progress
 from switchbench.launch.plan import Plan
@@ -27,7 +27,7 @@ from tests.launch.conftest import FUNCTIONS, check_tuned_both
 from tests.launch.stand_ins import KILLED, RAISES, WELL
 
 submitit = pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TUNED = dataclasses.replace(FUNCTIONS, run="tests.launch.tuning_stand_ins:run_by_learning_rate")
 PlanOf = Callable[..., Plan]
 RunAsJobs = Callable[..., Outcome]
@@ -91,7 +91,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def run_as_jobs(corpus_cache: Path, heard: list[Event], monkeypatch: pytest.MonkeyPatch) -> RunAsJobs:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
-    monkeypatch.setattr("switchbench.launch.slurm.PATIENCE_S", 1.0)
+    monkeypatch.setattr("switchbench.launch.clusters.slurm.PATIENCE_S", 1.0)
 
     def run_as_jobs(
         plan: Plan,
@@ -119,7 +119,7 @@ def run_as_jobs(corpus_cache: Path, heard: list[Event], monkeypatch: pytest.Monk
 
 
 def doing(run: str) -> WorkerFunctions:
-    return dataclasses.replace(FUNCTIONS, run=f"tests.launch.cluster_stand_ins:{run}")
+    return dataclasses.replace(FUNCTIONS, run=f"tests.launch.clusters.stand_ins:{run}")
 
 
 def statuses(outcome: Outcome) -> Counter[tuple[int, str]]:

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from switchbench.errors import UsageError
 from switchbench.launch.claims import Claims
-from switchbench.launch.errand import Errand, Timings, marked
+from switchbench.launch.clusters.errand import Errand, Timings, marked
 from switchbench.launch.estimates import Estimates
 from switchbench.launch.events import Listener, Preparing, RunEnded, Warned
 from switchbench.launch.executor import Executor
@@ -163,7 +163,7 @@ def _executor(
         case "ray":
             # Read when Ray is imported. What Ray has to say of lost machines would go to stdout, where answers go.
             os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-            from switchbench.launch.ray import RayExecutor, connected
+            from switchbench.launch.clusters.ray import RayExecutor, connected
 
             on_event(Preparing(what="connecting to the Ray cluster"))
             with connected(cluster.address):
@@ -182,7 +182,7 @@ def _executor(
 
                 yield on_ray, time_each_kind
         case "slurm":
-            from switchbench.launch.slurm import SlurmExecutor
+            from switchbench.launch.clusters.slurm import SlurmExecutor
 
             with SlurmExecutor(
                 errand,

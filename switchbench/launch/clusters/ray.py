@@ -18,11 +18,11 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from switchbench.errors import UsageError
-from switchbench.launch.errand import Errand, Parcel, Timings, open_parcel
+from switchbench.launch.clusters.errand import Errand, Parcel, Timings, open_parcel
+from switchbench.launch.clusters.ray_tasks import Board, look_there, run_there, time_there
 from switchbench.launch.events import Listener, Preparing, Ticked, TimingProgressed
 from switchbench.launch.executor import Ended, Job, Told
 from switchbench.launch.messages import Machine, Progress, TimingItem
-from switchbench.launch.ray_tasks import Board, look_there, run_there, time_there
 from switchbench.record import Status
 
 CONNECT_S = 5.0

@@ -19,7 +19,7 @@ from pathlib import Path
 from switchbench import __version__
 from switchbench.data.corpora import prepare_corpus
 from switchbench.errors import CorpusError, SwitchbenchError
-from switchbench.launch.errand import Errand, Parcel, Timings, shares_folder
+from switchbench.launch.clusters.errand import Errand, Parcel, Timings, shares_folder
 from switchbench.launch.events import Event, TimingProgressed, Warned
 from switchbench.launch.executor import Ended, Job
 from switchbench.launch.forkserver import warm_server

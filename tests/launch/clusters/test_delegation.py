@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from switchbench.errors import UsageError
-from switchbench.launch import cluster
-from switchbench.launch.cluster import check_options
+from switchbench.launch.clusters import delegation
+from switchbench.launch.clusters.delegation import check_options
 from switchbench.launch.slots import Cluster
 
 DEFAULTS: dict[str, Any] = {"address": None, "slurm": (), "workers": None, "threads": 1}
@@ -16,7 +16,7 @@ DEFAULTS: dict[str, Any] = {"address": None, "slurm": (), "workers": None, "thre
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "find_spec", lambda name: name)
+    monkeypatch.setattr(delegation, "find_spec", lambda name: name)
 
 
 def test_this_machine_is_no_cluster() -> None:
@@ -53,7 +53,7 @@ def test_options_that_do_not_fit(executor: str, options: dict[str, Any], words: 
 def test_a_missing_package_is_named_with_its_command(
     executor: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    monkeypatch.setattr(delegation, "find_spec", lambda name: None)
     with pytest.raises(UsageError) as caught:
         check_options(executor, **DEFAULTS)
     assert f"needs the package {package}" in str(caught.value)
@@ -63,7 +63,7 @@ def test_a_missing_package_is_named_with_its_command(
 
 def test_packages_of_clusters_are_imported_where_they_are_asked_for_alone() -> None:
     code = (
-        "import sys, switchbench.launch.run, switchbench.launch.cluster; "
+        "import sys, switchbench.launch.run, switchbench.launch.clusters.delegation; "
         "print({'ray', 'submitit', 'torch'} & {name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

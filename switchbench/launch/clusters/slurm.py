@@ -20,11 +20,11 @@ import submitit
 from submitit.core.utils import FailedJobError
 
 from switchbench.errors import SwitchbenchError, UsageError
-from switchbench.launch.errand import Errand, Parcel, Timings, open_parcel
+from switchbench.launch.clusters.errand import Errand, Parcel, Timings, open_parcel
+from switchbench.launch.clusters.slurm_jobs import ALIVE, FileBoard, run_there, time_there
 from switchbench.launch.events import Listener, Preparing, Ticked
 from switchbench.launch.executor import Ended, Job, Told
 from switchbench.launch.messages import Machine, Progress, TimingItem
-from switchbench.launch.slurm_jobs import ALIVE, FileBoard, run_there, time_there
 from switchbench.record import Status
 from switchbench.store import SweepFolder
 
