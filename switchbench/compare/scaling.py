@@ -167,9 +167,16 @@ def fit_power_law(points: Sequence[CostPoint]) -> PowerLaw:
     return PowerLaw(exponent=exponent, ci95=(exponent - half_width, exponent + half_width))
 
 
-def _fit(
-    group: ScalingGroup, cost: ScalingCost, members: Sequence[Configuration], *, grows_by: tuple[str, ...]
-) -> Scaling:
+def cost_lines(
+    cost: ScalingCost, members: Sequence[Configuration], *, grows_by: tuple[str, ...]
+) -> dict[str, list[CostPoint]]:
+    """Put models on lines: those with points of at least two sizes, by what the models on a line have in common.
+
+    Args:
+        cost: What they cost.
+        members: Configurations with a run that went well.
+        grows_by: The settings that may differ along a line, ``SHAPE`` or ``EXPERTS`` or both.
+    """
     models: dict[str, list[Configuration]] = {}
     for configuration in members:
         if _cost_of(configuration, cost) is not None:
@@ -179,7 +186,13 @@ def _fit(
         line = _all_but(alike[0].spec, COSTLESS + grows_by)
         value = fmean(value for each in alike if (value := _cost_of(each, cost)) is not None)
         lines.setdefault(line, []).append(CostPoint(line=line, params=_params(alike[0]), cost=value))
-    lines = {line: points for line, points in lines.items() if len({point.params for point in points}) > 1}
+    return {line: points for line, points in lines.items() if len({point.params for point in points}) > 1}
+
+
+def _fit(
+    group: ScalingGroup, cost: ScalingCost, members: Sequence[Configuration], *, grows_by: tuple[str, ...]
+) -> Scaling:
+    lines = cost_lines(cost, members, grows_by=grows_by)
     points = [point for line in lines.values() for point in line]
     sizes = {point.params for point in points}
     caveats = _caveats_of_cost(cost, members)

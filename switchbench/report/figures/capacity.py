@@ -18,7 +18,7 @@ from switchbench.report.figures.elements import Sketch, Width
 from switchbench.report.figures.evidence import Evidence
 from switchbench.report.figures.labels import Label, label_at_right, name_of
 from switchbench.report.figures.scales import linear_scale, plain, unit_for
-from switchbench.report.figures.spreads import Spread, seeds_text, spread_over_seeds
+from switchbench.report.figures.spreads import Spread, means_text, spread_over_seeds
 from switchbench.report.figures.style import DENSE, SPARSE, SPARSE_MARKERS, lay_out, panel_title, panels, shades
 
 _TITLE = "What capacity buys"
@@ -69,8 +69,8 @@ def sketch_capacity(evidence: Evidence) -> Sketch:
     left_out = "" if len(series) == len(found) else f" {len(series)} of {len(found)} lines are shown."
     hollow = ["the nll of an evaluation with limited experts", "the FLOPs of all slots, filled or not"]
     sentences = [
-        f"Means over {seeds_text([len(each.finished) for each in members])}, with 95% intervals where there are "
-        f"several; step times with the middle half of the steps.{left_out} Hollow: {' and '.join(hollow)}."
+        f"Values are {means_text([len(each.finished) for each in members])}; step times are medians with the middle "
+        f"half of the steps.{left_out} Hollow: {' and '.join(hollow)}."
     ]
     if _twins(evidence, members):
         sentences.append("Blue: the dense twin.")

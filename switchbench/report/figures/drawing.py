@@ -11,15 +11,21 @@ from switchbench.report.figures.capacity import sketch_capacity
 from switchbench.report.figures.elements import Figure, Sketch, Width
 from switchbench.report.figures.estimates import sketch_estimates
 from switchbench.report.figures.evidence import Evidence, gather_evidence
+from switchbench.report.figures.expert_load import sketch_expert_load
+from switchbench.report.figures.parameters import sketch_parameters
 from switchbench.report.figures.quality import sketch_quality
+from switchbench.report.figures.scaling import sketch_scaling
 from switchbench.report.figures.seeds import sketch_seeds
 from switchbench.report.figures.style import figure_style
 from switchbench.report.figures.svg import to_svg
 
 _SKETCHES: tuple[Callable[[Evidence], Sketch], ...] = (
     sketch_quality,
+    sketch_parameters,
     sketch_seeds,
     sketch_capacity,
+    sketch_expert_load,
+    sketch_scaling,
     sketch_estimates,
 )
 """In the order in which a page shows them."""

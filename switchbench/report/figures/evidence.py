@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from switchbench.compare import Configuration, Pair, sort_kinds
+from switchbench.compare import Configuration, Pair, Scaling, sort_kinds
 from switchbench.record import StepRecord
 from switchbench.report.elements import SweepReport
 from switchbench.store import PrimaryPair, read_curve
@@ -21,6 +21,8 @@ class Evidence:
     """The pairs of twins among them that share a seed that went well."""
     leading: Pair | None
     """The pair that is shown where one pair is; None: there is none."""
+    scaling: tuple[Scaling, ...]
+    """How its costs grow with all parameters."""
     curves: dict[str, tuple[StepRecord, ...]]
     """The curves of the runs of the leading pair, or of one sparse configuration where there is no pair; by run."""
 
@@ -41,6 +43,7 @@ def gather_evidence(report: SweepReport) -> Evidence:
         configurations=finished,
         pairs=compared,
         leading=leading,
+        scaling=report.scaling,
         curves={
             end.run_id: tuple(read_curve(report.folder, end.run_id))
             for configuration in shown

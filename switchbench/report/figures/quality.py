@@ -21,7 +21,7 @@ from switchbench.report.figures.elements import Sketch, Width
 from switchbench.report.figures.evidence import Evidence
 from switchbench.report.figures.labels import Label, label_at_right
 from switchbench.report.figures.scales import count, linear_scale, log_scale, plain, unit_for
-from switchbench.report.figures.spreads import Spread, seeds_text, spread_of
+from switchbench.report.figures.spreads import Spread, means_text, spread_of
 from switchbench.report.figures.style import COLORS, FAINT, INK, MARKERS, lay_out, panel_title, panels
 from switchbench.report.matches import equal_in
 
@@ -76,11 +76,11 @@ def sketch_quality(evidence: Evidence) -> Sketch:
     shown = quality_panels(evidence, pair)
     name = describe(pair.sparse, among=evidence.configurations)
     steps = pair.measured("step_speedup")
+    has_schedule = any(side.schedule for panel in shown for side in (panel.dense, panel.sparse))
     sentences = [
         f"Held-out nll of {name} and its dense twin, matched on {equal_in(pair.matched_on)}; lower is better. "
-        f"Markers: annealed points, means over {seeds_text([len(pair.seeds)])}"
-        + (" with their 95% intervals" if len(pair.seeds) > 1 else "")
-        + "; thin lines: the same runs in mid-schedule, which no speed-up is read off.",
+        f"Markers: annealed points, {means_text([len(pair.seeds)])}"
+        + ("; thin lines: the same runs in mid-schedule, which no speed-up is read off." if has_schedule else "."),
         f"Arrow: the speed-up at the quality that the dense twin ends with, {pair.target_nll:.3f} nats per token"
         + ("; the bar at its tip is its 95% interval." if steps.ci95 is not None else "."),
         "FLOPs count all slots of the experts, filled or not. Wall-clock time is steps times exclusive step time."

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
@@ -134,20 +135,10 @@ def _draw(shown: Sequence[Strip], evidence: Evidence, *, width: Width) -> Figure
             line = [(strip.nll[seed], i - _APART) for i, strip in members if seed in strip.nll]
             axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.7, alpha=0.25, label=f"seed {seed}")
     for i, (strip, label) in enumerate(zip(shown, axes.get_yticklabels(), strict=True)):
-        color, marker = COLORS[strip.configuration.role], MARKERS[strip.configuration.role]
-        label.set_color(color)
+        look: Any = {"color": COLORS[strip.configuration.role], "marker": MARKERS[strip.configuration.role]}
+        label.set_color(look["color"])
         values = list(strip.nll.values())
-        axes.plot(
-            values, [i - _APART] * len(values), color=color, marker=marker, linestyle="", markersize=3.5, alpha=FAINT
-        )
+        axes.plot(values, [i - _APART] * len(values), linestyle="", markersize=3.5, alpha=FAINT, **look)
         mean, (low, high) = strip.spread.mean, strip.spread.ends
-        axes.errorbar(
-            [mean],
-            [i + _APART],
-            xerr=[[mean - low], [high - mean]],
-            color=color,
-            marker=marker,
-            markersize=7,
-            capsize=3,
-        )
+        axes.errorbar([mean], [i + _APART], xerr=[[mean - low], [high - mean]], markersize=7, capsize=3, **look)
     return figure

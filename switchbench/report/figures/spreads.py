@@ -55,6 +55,21 @@ def spread_over_seeds(configuration: Configuration, column: str) -> Spread | Non
     return spread_of(known) if known else None
 
 
+def means_text(numbers: Sequence[int], *, have_intervals: bool = True) -> str:
+    """Say from how many seeds means are, and what is drawn around them.
+
+    >>> means_text([4, 4]), means_text([1])
+    ('means over 4 seeds with their 95% intervals', 'single runs, of one seed')
+
+    Args:
+        numbers: How many seeds each mean is over.
+        have_intervals: Whether their intervals are drawn.
+    """
+    if max(numbers) == 1:
+        return "single runs, of one seed"
+    return f"means over {seeds_text(numbers)}" + (" with their 95% intervals" if have_intervals else "")
+
+
 def seeds_text(numbers: Sequence[int]) -> str:
     """Say from how many seeds means are.
 
