@@ -11,6 +11,8 @@ class Caveat(StrEnum):
     """A reason to distrust a number; its value is the code stored in the records."""
 
     SINGLE_SEED = "SINGLE_SEED"
+    NOISE_OF_OTHERS = "NOISE_OF_OTHERS"
+    MIXED_TOKENIZERS = "MIXED_TOKENIZERS"
     NOT_REACHED = "NOT_REACHED"
     BOUND_ONLY = "BOUND_ONLY"
     CENSORED_SEEDS = "CENSORED_SEEDS"
@@ -77,6 +79,8 @@ def footnote_of(code: str) -> str:
 
 _FOOTNOTES = {
     Caveat.SINGLE_SEED: "One seed: the spread between seeds is unknown, and may be larger than the difference shown.",
+    Caveat.NOISE_OF_OTHERS: "One seed: the interval takes the noise that the sweep's other configurations have.",
+    Caveat.MIXED_TOKENIZERS: "Tokens of different tokenizers: nats per token are not comparable, bits per byte are.",
     Caveat.NOT_REACHED: "The target quality was not reached within the run; no value is extrapolated.",
     Caveat.BOUND_ONLY: "The target quality was passed before the first annealed point: the value is only a bound.",
     Caveat.CENSORED_SEEDS: "With one of the seeds left out, the target quality is not crossed between annealed points, "

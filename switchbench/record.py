@@ -90,7 +90,13 @@ class RunRecord(_Record):
     neg_log_perplexity: float | None = Field(None, description="-nll, as in the paper's tables; higher is better.")
     bits_per_byte: float | None = Field(None, description="Held-out nll in bits per byte of text.")
     nll_capacity: float | None = Field(None, description="nll with experts limited by `eval_capacity_factor`.")
+    nll_floor: float | None = Field(
+        None, description="Of generated text: the generator's own nll on the same held-out tokens."
+    )
     train_nll: float | None = Field(None, description="Mean training nll over the cooldown.")
+    train_text_nll: float | None = Field(
+        None, description="nll, scored in the same way, of text that was trained on; nll less this is the over-fitting."
+    )
     # Routing
     dropped_token_fraction: float | None = Field(None, description="Dropped share of assignments, whole training.")
     dropped_token_fraction_last_quarter: float | None = Field(None, description="The same over the last quarter.")
@@ -159,7 +165,12 @@ class RunRecord(_Record):
     held_out_overlap: float | None = Field(
         None, description="Share of held-out 64-byte windows also in the training text."
     )
-    epochs: float | None = Field(None, description="tokens_seen / train_corpus_tokens.")
+    unique_tokens: int | None = Field(
+        None, description="Training tokens that the run may see: all, or with `repeat` a part of them."
+    )
+    epochs: float | None = Field(None, description="tokens_seen / unique_tokens.")
+    bytes_per_token: float | None = Field(None, description="Bytes of held-out text per token, separators counted.")
+    data_revision: str | None = Field(None, description="Commit of the data set on the Hugging Face Hub.")
     # Provenance
     started_at: str | None = Field(None, description="Start, UTC, ISO 8601.")
     machine: str | None = Field(None, description="Processor, cores and memory, in words.")

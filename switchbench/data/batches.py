@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from switchbench.data.cache import PreparedCorpus, read_tokens
 from switchbench.data.tokenizers import Tokens
 from switchbench.errors import CorpusError
+from switchbench.spec import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,25 +36,41 @@ class TrainBatches:
     2·seq_len tokens, is not predicted in that epoch. A batch may reach from one epoch into the next. Everything follows
     from the arguments.
 
+    Where a document fills a sequence, and where only a part of the text is used, the cuts stay where they are.
+
     Args:
         tokens: The training tokens, one-dimensional; may be memory-mapped.
         seq_len: Positions per sequence, S.
         batch_tokens: Tokens per batch, B·S; a multiple of seq_len.
         seed: Seed of the order.
+        window_tokens: Tokens from the start of a sequence to that of the next, S + 1 where a document is a sequence and
+            its last target; None: seq_len.
+        unique_tokens: Use so many tokens, whole sequences spread evenly over the stream; None: all.
 
     Raises:
         CorpusError: the stream is shorter than one sequence and its last target.
     """
 
-    def __init__(self, tokens: Tokens, *, seq_len: int, batch_tokens: int, seed: int) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        *,
+        seq_len: int,
+        batch_tokens: int,
+        seed: int,
+        window_tokens: int | None = None,
+        unique_tokens: int | None = None,
+    ) -> None:
         assert batch_tokens % seq_len == 0, "a batch is whole sequences"
         _check_length(tokens, seq_len=seq_len)
+        is_fixed = unique_tokens is not None or window_tokens not in (None, seq_len)
+        self._cuts = _cuts(len(tokens), seq_len, window_tokens, max_tokens=unique_tokens) if is_fixed else None
         self._tokens = np.asarray(tokens)  # a plain view: indexing a np.memmap costs more
         self._seq_len = seq_len
         self._batch_sequences = batch_tokens // seq_len
         self._seed = seed
         self._starts: dict[int, npt.NDArray[np.int64]] = {}
-        self.windows_per_epoch = max(1, (len(tokens) - seq_len) // seq_len)
+        self.windows_per_epoch = len(self._cuts) if self._cuts is not None else max(1, len(tokens) // seq_len - 1)
         """Sequences per epoch; the same in each, wherever the cuts lie."""
 
     def batch(self, step: int) -> Batch:
@@ -74,17 +92,47 @@ class TrainBatches:
         """First token of each window of an epoch, in the order of the visits."""
         if epoch not in self._starts:
             rng = np.random.default_rng((self._seed, epoch))
-            spare = len(self._tokens) - self.windows_per_epoch * self._seq_len  # at least 1, for the last target
-            offset = rng.integers(min(self._seq_len, spare))
-            order = rng.permutation(self.windows_per_epoch)
             # Two epochs are enough for a batch that straddles them, unless the corpus is smaller than a batch.
             while len(self._starts) > 1:
                 del self._starts[next(iter(self._starts))]
+            if self._cuts is not None:
+                self._starts[epoch] = self._cuts[rng.permutation(self.windows_per_epoch)]
+                return self._starts[epoch]
+            spare = len(self._tokens) - self.windows_per_epoch * self._seq_len  # at least 1, for the last target
+            offset = rng.integers(min(self._seq_len, spare))
+            order = rng.permutation(self.windows_per_epoch)
             self._starts[epoch] = offset + self._seq_len * order
         return self._starts[epoch]
 
 
-def held_out_batches(tokens: Tokens, *, seq_len: int, batch_tokens: int, max_tokens: int | None) -> Iterator[Batch]:
+def open_train_batches(spec: RunSpec, *, corpus: PreparedCorpus) -> TrainBatches:
+    """Open the training batches of a run.
+
+    Args:
+        spec: The run.
+        corpus: The run's corpus.
+
+    Raises:
+        CorpusError: the tokens cannot be read, are too few, or are not those of the run's vocabulary.
+    """
+    if corpus.vocab_size != spec.vocab_size:
+        raise CorpusError(
+            f"the tokenizer of corpus {corpus.fingerprint} has a vocabulary of {corpus.vocab_size}, and the run's "
+            f"model was planned with {spec.vocab_size}; plan the sweep again with the same tokenizer"
+        )
+    return TrainBatches(
+        read_tokens(corpus.train_tokens_path, vocab_size=spec.vocab_size),
+        seq_len=spec.data.seq_len,
+        batch_tokens=spec.train.batch_tokens,
+        seed=spec.seed,
+        window_tokens=spec.data.window_tokens,
+        unique_tokens=spec.unique_tokens,
+    )
+
+
+def held_out_batches(
+    tokens: Tokens, *, seq_len: int, batch_tokens: int, max_tokens: int | None, window_tokens: int | None = None
+) -> Iterator[Batch]:
     """Cut a token stream into windows side by side, from its first token, and give them in order.
 
     Args:
@@ -93,16 +141,23 @@ def held_out_batches(tokens: Tokens, *, seq_len: int, batch_tokens: int, max_tok
         batch_tokens: Tokens per batch, B·S; a multiple of seq_len. The last batch may have fewer, whole sequences.
         max_tokens: Score at most this many tokens, but one window at least: windows spread evenly over the stream, so
             that they come from all of its documents; None: all of them.
+        window_tokens: Tokens from the start of a window to that of the next; None: seq_len.
 
     Raises:
         CorpusError: the stream is shorter than one sequence and its last target.
     """
     assert batch_tokens % seq_len == 0, "a batch is whole sequences"
     _check_length(tokens, seq_len=seq_len)
-    num_windows = (len(tokens) - 1) // seq_len
-    num_scored = num_windows if max_tokens is None else min(num_windows, max(1, max_tokens // seq_len))
-    starts = seq_len * (np.arange(num_scored) * num_windows // num_scored)
+    starts = _cuts(len(tokens), seq_len, window_tokens, max_tokens=max_tokens)
     return _in_batches(np.asarray(tokens), starts, seq_len=seq_len, batch_sequences=batch_tokens // seq_len)
+
+
+def _cuts(num_tokens: int, seq_len: int, window_tokens: int | None, *, max_tokens: int | None) -> npt.NDArray[np.int64]:
+    """Starts of the windows of a stream from its first token on: of all, or of some that are spread evenly over it."""
+    stride = window_tokens or seq_len
+    num_windows = (num_tokens - seq_len - 1) // stride + 1
+    num_chosen = num_windows if max_tokens is None else min(num_windows, max(1, max_tokens // seq_len))
+    return stride * (np.arange(num_chosen) * num_windows // num_chosen)
 
 
 def _in_batches(

@@ -1,61 +1,77 @@
 """Corpora: their identity, and the tokens made from them.
 
 ``identify_corpus`` needs no tokenizing; ``prepare_corpus`` makes the token arrays once and keeps them (see ``cache``).
-The files of each corpus are listed by a function of its own in ``files``.
+The files of each corpus are listed by a function of its own in ``files``; data sets are read in ``hub``.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import tempfile
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import assert_never
 
-import numpy as np
-
+from switchbench.data.building import (
+    Progress,
+    build_from_text,
+    build_generated,
+    gather_parts,
+    parts_of_files,
+)
 from switchbench.data.cache import (
-    HELD_OUT_NAME,
     META_NAME,
-    TRAIN_NAME,
     Meta,
     PreparedCorpus,
+    building_lock,
     default_cache_root,
     find_prepared,
     new_folder,
     open_prepared_corpus,
     read_tokens,
 )
-from switchbench.data.files import Document, Listing, list_python_stdlib, list_text, read_document
-from switchbench.data.overlap import window_overlap
-from switchbench.data.split import SPLIT_VERSION, split_corpus
-from switchbench.data.tokenizers import Tokenizer, find_tokenizer, token_dtype
+from switchbench.data.files import Document, Listing, list_python_stdlib, list_text, text_of
+from switchbench.data.hub import hub_definition, resolve_revision
+from switchbench.data.split import SPLIT_VERSION
+from switchbench.data.spool import SPOOL_SPLIT
+from switchbench.data.texts import blocks
+from switchbench.data.token_files import count_tokens
+from switchbench.data.tokenizers import BYTES, identify_tokenizer
+from switchbench.data.zipf_markov import generator_fingerprint, generator_of
 from switchbench.errors import CorpusError
-from switchbench.spec import DataIdentity, DataSpec
+from switchbench.spec import DataIdentity, DataSpec, RunSpec
 
-__all__ = ["PreparedCorpus", "doubts_about", "identify_corpus", "open_prepared_corpus", "prepare_corpus", "read_tokens"]
-
-Progress = Callable[[str, float], None]
-"""Takes what is being done, in words, and how far the whole preparation is, from 0 to 1."""
+__all__ = [
+    "PreparedCorpus",
+    "check_repetition",
+    "doubts_about",
+    "identify_corpus",
+    "open_prepared_corpus",
+    "prepare_corpus",
+    "read_tokens",
+]
 
 
 def identify_corpus(data: DataSpec) -> DataIdentity:
     """Find a corpus and compute its identity: a hash of relative paths, bytes, tokenizer definition and split.
 
-    The place of the files on the disk and their times do not enter. Takes about 0.1 s for ten megabytes.
+    The place of the files on the disk and their times do not enter. Takes about 0.1 s for ten megabytes. The commit of
+    a data set on the Hub stands for its bytes.
 
     Raises:
-        CorpusError: the corpus is missing, empty, unreadable, or too short for sequences of ``data.seq_len``.
+        CorpusError: the corpus is missing, empty, unreadable, or too short for sequences of ``data.seq_len``; its
+            tokenizer cannot be used.
     """
+    if data.corpus_kind == "zipf-markov":
+        return DataIdentity(fingerprint=generator_fingerprint(data), vocab_size=generator_of(data).vocab_size)
     listing = _list(data)
-    tokenizer = find_tokenizer(data.tokenizer)
-    if listing.num_bytes * data.held_out_fraction < 4 * (data.seq_len + 1):
+    is_plain = listing is not None and not listing.is_packed and data.tokenizer == "bytes"
+    if listing is not None and is_plain and listing.num_bytes * data.held_out_fraction < 4 * (data.seq_len + 1):
         # Too little to be sure of a sequence on either side of the split, and little enough to find out.
-        train, held_out = (
-            _count_tokens(side, tokenizer=tokenizer) for side in _sides(listing.documents, _split(data, listing))
-        )
-        _check_length(data, listing, train=train, held_out=held_out)
-    return DataIdentity(fingerprint=_fingerprint(data, listing), vocab_size=tokenizer.vocab_size)
+        parts = parts_of_files(listing, data)
+        train, held_out = (count_tokens(texts, tokenizer=BYTES) for texts in (parts.train, parts.held_out))
+        _check_length(data, listing.where, _in_files(listing), train=train, held_out=held_out)
+    vocab_size = identify_tokenizer(data).vocab_size
+    return DataIdentity(fingerprint=_fingerprint(data, listing, resolve_revision(data)), vocab_size=vocab_size)
 
 
 def prepare_corpus(
@@ -73,16 +89,40 @@ def prepare_corpus(
     """
     root = cache_root or default_cache_root()
     tell = progress or (lambda doing, fraction: None)
-    tell("reading text", 0.0)
-    listing = _list(data)
-    fingerprint = _fingerprint(data, listing)
-    prepared = find_prepared(root, fingerprint)
+    is_generated = data.corpus_kind == "zipf-markov"
+    tell("generating text" if is_generated else "reading text", 0.0)
+    listing = None if is_generated else _list(data)
+    revision = resolve_revision(data)
+    fingerprint = generator_fingerprint(data) if is_generated else _fingerprint(data, listing, revision)
+    prepared = find_prepared(root, fingerprint, is_read=True)
     if prepared is None:
-        _build(data, listing, root, fingerprint, tell)
-        prepared = open_prepared_corpus(fingerprint, cache_root=root)
-    _check_length(data, listing, train=prepared.num_train_tokens, held_out=prepared.num_held_out_tokens)
+        waiting = "waiting for another command that prepares this text"
+        with building_lock(root, fingerprint, tell=lambda: tell(waiting, 0.0)):
+            prepared = find_prepared(root, fingerprint, is_read=True)
+            if prepared is None:
+                _build(data, listing, root, fingerprint, revision, tell)
+                prepared = open_prepared_corpus(fingerprint, cache_root=root)
+    train, held_out = prepared.num_train_tokens, prepared.num_held_out_tokens
+    amount = _in_files(listing) if listing is not None and not listing.is_packed else _in_documents(prepared)
+    _check_length(data, _where(data, listing), amount, train=train, held_out=held_out)
     tell("corpus ready", 1.0)
-    return replace(prepared, skipped=listing.skipped)
+    skipped = [words for words in (listing.skipped if listing else "", prepared.skipped) if words]
+    return replace(prepared, skipped=", ".join(skipped))
+
+
+def check_repetition(spec: RunSpec, corpus: PreparedCorpus) -> None:
+    """Check that a corpus has as much text as a run is to repeat.
+
+    Raises:
+        CorpusError: it has less.
+    """
+    wanted = spec.unique_tokens
+    if wanted is not None and wanted > corpus.num_train_tokens - spec.data.seq_len:
+        raise CorpusError(
+            f"data.repeat {spec.data.repeat:g} of train.tokens {spec.train.tokens} needs {wanted} training tokens, and "
+            f"{spec.data.path or spec.data.corpus} has {corpus.num_train_tokens}; raise data.repeat, lower "
+            "train.tokens, or give more text"
+        )
 
 
 def doubts_about(corpus: PreparedCorpus, *, name: str) -> list[str]:
@@ -101,25 +141,48 @@ def doubts_about(corpus: PreparedCorpus, *, name: str) -> list[str]:
             f"the held-out part of {name} is cut from the end of {files}, since there are too few whole files: it may "
             "resemble the training part"
         )
+    if corpus.invalid_bytes:
+        documents = "1 document" if corpus.invalid_documents == 1 else f"{corpus.invalid_documents:,} documents"
+        fate = "are tokens like all others" if corpus.tokenizer_path is None else "were read as U+FFFD"
+        doubts.append(f"{corpus.invalid_bytes:,} bytes in {documents} of {name} are no UTF-8, and {fate}")
     return doubts
 
 
-def _list(data: DataSpec) -> Listing:
-    match data.corpus:
+def _list(data: DataSpec) -> Listing | None:
+    """The files of a corpus; None for a data set, whose library knows its files."""
+    match data.corpus_kind:
         case "python-stdlib":
             return list_python_stdlib()
         case "text":
             assert data.path is not None, "checked by the specification"
-            return list_text(data.path)
+            listing = list_text(data.path)
+            if data.column != "text" and not listing.has_rows:
+                raise CorpusError(
+                    f"data.column {data.column!r} does nothing: {listing.where} has no .jsonl or .parquet files; "
+                    "leave it out"
+                )
+            return listing
         case _:
-            assert_never(data.corpus)
+            return None
 
 
-def _fingerprint(data: DataSpec, listing: Listing) -> str:
+def _where(data: DataSpec, listing: Listing | None) -> str:
+    if listing is not None:
+        return listing.where
+    return f"data.corpus {data.corpus!r}" if data.path is None else f"data.path {data.path!r}"
+
+
+def _fingerprint(data: DataSpec, listing: Listing | None, revision: str | None) -> str:
+    if listing is None:
+        content, split = hub_definition(data, revision=revision), SPOOL_SPLIT
+    else:
+        content, split = _content_digest(listing.documents), str(SPLIT_VERSION)
+        if listing.has_rows:
+            content, split = f"{content}, column {data.column}", SPOOL_SPLIT
     definition = (
-        _content_digest(listing.documents),
-        f"tokenizer {find_tokenizer(data.tokenizer).definition}",
-        f"split {SPLIT_VERSION}, held out {data.held_out_fraction!r}",
+        content,
+        f"tokenizer {identify_tokenizer(data).definition}",
+        f"split {split}, held out {data.held_out_fraction!r}",
     )
     return hashlib.sha256("\n".join(definition).encode()).hexdigest()[:16]
 
@@ -131,96 +194,53 @@ def _content_digest(documents: tuple[Document, ...]) -> str:
     for document in documents:
         name = document.name.encode("utf-8", "surrogateescape")
         digest.update(f"{len(name)} {document.size} ".encode() + name)
-        digest.update(read_document(document))
+        for block in blocks(text_of(document)):
+            digest.update(block)
     return digest.hexdigest()
 
 
-def _split(data: DataSpec, listing: Listing) -> tuple[int, ...]:
-    documents = listing.documents
-    return split_corpus(
-        [document.name for document in documents],
-        sizes=[document.size for document in documents],
-        read=lambda i: read_document(documents[i]),
-        held_out_fraction=data.held_out_fraction,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Extract:
-    """The part of a file that is on one side of the split."""
-
-    document: Document
-    start: int
-    stop: int
-
-    def read(self) -> bytes:
-        return read_document(self.document)[self.start : self.stop]
-
-
-def _sides(documents: Sequence[Document], held_out_from: Sequence[int]) -> tuple[list[_Extract], list[_Extract]]:
-    """The training part and the held-out part."""
-    train, held_out = [], []
-    for document, cut in zip(documents, held_out_from, strict=True):
-        if cut > 0:
-            train.append(_Extract(document=document, start=0, stop=cut))
-        if cut < document.size:
-            held_out.append(_Extract(document=document, start=cut, stop=document.size))
-    return train, held_out
-
-
-def _build(data: DataSpec, listing: Listing, root: Path, fingerprint: str, tell: Progress) -> None:
-    tokenizer = find_tokenizer(data.tokenizer)
-    tell("looking for near-duplicate files", 0.1)
-    train, held_out = _sides(listing.documents, _split(data, listing))
+def _build(
+    data: DataSpec, listing: Listing | None, root: Path, fingerprint: str, revision: str | None, tell: Progress
+) -> None:
     with new_folder(root, fingerprint) as folder:
-        tell("writing tokens", 0.4)
-        num_train_tokens = _write_tokens(folder / TRAIN_NAME, train, tokenizer=tokenizer)
-        num_held_out_tokens = _write_tokens(folder / HELD_OUT_NAME, held_out, tokenizer=tokenizer)
-        _check_length(data, listing, train=num_train_tokens, held_out=num_held_out_tokens)
-        tell("measuring the overlap of held-out and training text", 0.6)
-        overlap = window_overlap((part.read() for part in held_out), train=(part.read() for part in train))
-        meta = Meta(
-            vocab_size=tokenizer.vocab_size,
-            corpus_bytes=listing.num_bytes,
-            num_train_tokens=num_train_tokens,
-            num_held_out_tokens=num_held_out_tokens,
-            held_out_bytes=sum(part.stop - part.start for part in held_out),
-            held_out_overlap=overlap,
-            num_files=len(listing.documents),
-            num_held_out_files=len(held_out),
-            is_cut=any(part.start > 0 for part in held_out),
-            held_out_files=tuple(_printable(part.document.name) for part in held_out),
-        )
-        (folder / META_NAME).write_text(json.dumps(meta.model_dump(mode="json"), indent=1), encoding="ascii")
+        if data.corpus_kind == "zipf-markov":
+            _write_meta(build_generated(data, folder=folder, tell=tell), folder)
+            return
+        with tempfile.TemporaryDirectory(dir=root, prefix=f".{fingerprint}-text-") as unpacked:
+            parts = gather_parts(listing, data, folder=Path(unpacked), revision=revision, tell=tell)
+            if parts.num_documents == 0:
+                raise CorpusError(f"{_where(data, listing)} has no text in it; give documents that are not empty")
+            meta = build_from_text(parts, data, folder=folder, revision=revision, tell=tell)
+        amount = f"{meta.corpus_bytes} bytes in {_counted(parts.num_documents, listing)}"
+        train, held_out = meta.num_train_tokens, meta.num_held_out_tokens
+        _check_length(data, _where(data, listing), amount, train=train, held_out=held_out)
+        _write_meta(meta, folder)
         # A file of the same length but other content would be kept under the wrong name for good.
         _content_digest.cache_clear()
-        if _fingerprint(data, _list(data)) != fingerprint:
-            raise CorpusError(f"{listing.where} changed while it was read; start again when the text is complete")
+        if _fingerprint(data, _list(data), revision) != fingerprint:
+            raise CorpusError(
+                f"{_where(data, listing)} changed while it was read; start again when the text is complete"
+            )
 
 
-def _printable(name: str) -> str:
-    """A name with the bytes that are no UTF-8 spelled out: JSON has no place for them."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _write_meta(meta: Meta, folder: Path) -> None:
+    (folder / META_NAME).write_text(json.dumps(meta.model_dump(mode="json"), indent=1), encoding="ascii")
 
 
-def _write_tokens(path: Path, parts: Iterable[_Extract], *, tokenizer: Tokenizer) -> int:
-    dtype = token_dtype(tokenizer.vocab_size)
-    separator = np.array([tokenizer.separator], dtype=dtype).tobytes()
-    count = 0
-    with path.open("wb") as file:
-        for part in parts:
-            tokens = tokenizer.encode(part.read()).astype(dtype, copy=False)
-            file.write(separator)
-            file.write(tokens.tobytes())
-            count += 1 + len(tokens)
-    return count
+def _in_files(listing: Listing) -> str:
+    return f"{listing.num_bytes} bytes in {_counted(len(listing.documents), listing)}"
 
 
-def _count_tokens(parts: Iterable[_Extract], *, tokenizer: Tokenizer) -> int:
-    return sum(1 + len(tokenizer.encode(part.read())) for part in parts)
+def _in_documents(prepared: PreparedCorpus) -> str:
+    return f"{prepared.corpus_bytes} bytes in {_counted(prepared.num_files, None)}"
 
 
-def _check_length(data: DataSpec, listing: Listing, *, train: int, held_out: int) -> None:
+def _counted(count: int, listing: Listing | None) -> str:
+    noun = "file" if listing is not None and not listing.has_rows else "document"
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _check_length(data: DataSpec, where: str, amount: str, *, train: int, held_out: int) -> None:
     """Check that both sides have at least one sequence and the target of its last position."""
     needed = data.seq_len + 1
     if train >= needed and held_out >= needed:
@@ -230,9 +250,8 @@ def _check_length(data: DataSpec, listing: Listing, *, train: int, held_out: int
         remedies.append(f"raise data.held_out_fraction above {data.held_out_fraction:g}")
     if (longest := min(train, held_out) - 1) >= 2:
         remedies.append(f"lower data.seq_len to at most {longest}")
-    count = len(listing.documents)
     raise CorpusError(
-        f"{listing.where} is too short: its {listing.num_bytes} bytes in {count} {'file' if count == 1 else 'files'} "
-        f"give {train} tokens to train on and {held_out} held out, and each side needs at least {needed}, a sequence "
-        f"of data.seq_len {data.seq_len} and the token after it; {', or '.join(remedies)}"
+        f"{where} is too short: its {amount} give {train} tokens to train on and {held_out} held out, and each side "
+        f"needs at least {needed}, a sequence of data.seq_len {data.seq_len} and the token after it; "
+        f"{', or '.join(remedies)}"
     )

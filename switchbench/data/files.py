@@ -6,9 +6,11 @@ import stat
 import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from switchbench.data.rows import ROW_SUFFIXES, is_compressed, is_rows, plain_suffix, unpacked
+from switchbench.data.texts import FileText, Text
 from switchbench.errors import CorpusError
 
 STDLIB_SUFFIXES = frozenset({".py", ".txt", ".rst", ".md"})
@@ -21,8 +23,9 @@ _SOURCE = (
     ".hs .ml .mli .fs .ex .exs .erl .clj .el .lisp .scm .rkt .lean .v .f .f90 .f95 .pas .ada .adb .s .asm "
     ".d .dart .nim .tcl .proto"
 )
-TEXT_SUFFIXES = frozenset(_PROSE.split() + _SOURCE.split())
-"""Suffixes, in lower case, that are read when a folder is given: prose, markup and source, not data (.json, .csv)."""
+TEXT_SUFFIXES = frozenset([*_PROSE.split(), *_SOURCE.split(), *ROW_SUFFIXES])
+"""Suffixes, in lower case, that are read when a folder is given, compressed or not: prose, markup and source, and rows
+with a column of text; not other data (.json, .csv)."""
 
 _NOT_STDLIB = frozenset({"site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test"})
 _GENERATED = frozenset(
@@ -32,6 +35,9 @@ _GENERATED = frozenset(
     }
 )
 _OF_THE_MACHINE = ("config-", "_sysconfigdata", "sitecustomize.", "usercustomize.")
+
+_WHOLE_BYTES = 2**24
+"""Files of up to this size are read whole."""
 
 _SNIFFED_BYTES = 8192  # git, too, calls a file binary when its first bytes hold a zero
 
@@ -49,6 +55,11 @@ class Document:
     mtime_ns: int
     """Time of the last change: only to notice one."""
 
+    @property
+    def is_rows(self) -> bool:
+        """Whether it is a file of rows, each of them a document."""
+        return is_rows(self.name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
@@ -65,6 +76,16 @@ class Listing:
     def num_bytes(self) -> int:
         """Bytes of text."""
         return sum(document.size for document in self.documents)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is a file of rows among them."""
+        return any(document.is_rows for document in self.documents)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the size of the text differs from that of the files."""
+        return self.has_rows or any(is_compressed(document.name) for document in self.documents)
 
 
 def list_python_stdlib() -> Listing:
@@ -148,11 +169,44 @@ def read_document(document: Document) -> bytes:
     except OSError as error:
         raise _unreadable(document.path, error) from error
     if len(content) != document.size:
-        raise CorpusError(
-            f"{str(document.path)!r} changed while it was read, from {document.size} bytes to {len(content)}; "
-            "start again when the text is complete"
-        )
+        raise _changed(document, len(content))
     return content
+
+
+def text_of(document: Document) -> Text:
+    """Open a file of a corpus as text: small ones are read, large ones piece by piece when they are looked at.
+
+    Raises:
+        CorpusError: it cannot be read, or has changed since it was listed.
+    """
+    if document.size <= _WHOLE_BYTES:
+        return read_document(document)
+    if _file_size(document.path) != document.size:
+        raise _changed(document, _file_size(document.path))
+    return FileText(document.path, 0, document.size)
+
+
+def unpack_documents(documents: Iterable[Document], *, folder: Path) -> tuple[Document, ...]:
+    """Unpack the compressed files of a corpus that are not made of rows; the others stay where they are.
+
+    Args:
+        documents: The files.
+        folder: Takes the unpacked ones.
+
+    Raises:
+        CorpusError: a file is damaged or cannot be read.
+        OSError: the folder cannot be written.
+    """
+    plain = []
+    for number, document in enumerate(documents):
+        if is_compressed(document.name) and not document.is_rows:
+            path = folder / f"{number}.unpacked"
+            with path.open("wb") as file:
+                for block in unpacked(document.path):
+                    file.write(block)
+            document = replace(document, path=path, size=path.stat().st_size)
+        plain.append(document)
+    return tuple(plain)
 
 
 def _is_stdlib_text(name: str) -> bool:
@@ -173,7 +227,7 @@ def _text_names(root: Path, skipped: Counter[str]) -> Iterator[str]:
         suffix = os.path.splitext(name)[1].lower()
         if os.path.basename(name).startswith("."):
             skipped["hidden"] += 1
-        elif suffix in TEXT_SUFFIXES:
+        elif plain_suffix(name) in TEXT_SUFFIXES:
             yield name
         else:
             skipped[suffix or "none"] += 1
@@ -226,6 +280,11 @@ def _file_mode(path: Path) -> int | None:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except UnicodeEncodeError as error:
+        raise CorpusError(
+            f"data.path {str(path)!r} has letters that file names cannot have in this environment, whose encoding is "
+            f"{error.encoding}; set PYTHONUTF8=1, or LC_ALL to a locale of UTF-8 such as C.UTF-8"
+        ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -238,7 +297,20 @@ def _sniff(document: Document) -> str:
         raise _unreadable(document.path, error) from error
     if document.size == 0:
         return "empty"
+    if is_rows(document.name):  # read by its own rules, which say what is wrong
+        return "text"
+    if is_compressed(document.name):
+        beginning = next(unpacked(document.path), b"")[:_SNIFFED_BYTES]
+        if not beginning:
+            return "empty"
     return "binary" if b"\0" in beginning else "text"
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _in_order(documents: Iterable[Document]) -> tuple[Document, ...]:
@@ -259,6 +331,13 @@ def _in_words(skipped: Counter[str]) -> str:
         kinds = ", ".join(sorted(rest)[:8]) + (", ..." if len(rest) > 8 else "")
         phrases.insert(0, f"{rest.total()} with other suffixes ({kinds})")
     return ", ".join(phrases)
+
+
+def _changed(document: Document, size: int) -> CorpusError:
+    return CorpusError(
+        f"{str(document.path)!r} changed while it was read, from {document.size} bytes to {size}; "
+        "start again when the text is complete"
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> CorpusError:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from switchbench.data.texts import Text
+
 WINDOW_BYTES = 64
 """Length of a window. Chance does not repeat 64 bytes; copying, licenses and ruled lines do."""
 
@@ -28,6 +30,9 @@ LARGEST_RELATED_GROUP = 0.1
 
 SAMPLED_WINDOWS = 2**20
 """Files are compared by about this many windows of the whole corpus at most, chosen by their content."""
+
+MOST_OVERLAP_WINDOWS = 2**23
+"""More held-out windows than this are not all looked for: a sample of them is, chosen by their content."""
 
 _CHUNK_BYTES = 2**17  # the hashes of a chunk (1 MiB) stay in the processor's cache
 
@@ -64,7 +69,7 @@ def window_hashes(text_N: npt.NDArray[np.uint8]) -> Hashes:
     return hashes
 
 
-def group_near_duplicates(texts: Iterable[bytes], *, total_bytes: int) -> list[tuple[int, ...]]:
+def group_near_duplicates(texts: Iterable[Text], *, total_bytes: int) -> list[tuple[int, ...]]:
     """Group the files that share a part of their text, so that a group can be kept on one side of a split.
 
     Links are followed transitively, the strongest first. All windows of a corpus of up to a megabyte are compared; of a
@@ -93,37 +98,55 @@ def group_near_duplicates(texts: Iterable[bytes], *, total_bytes: int) -> list[t
     return groups.members()
 
 
-def window_overlap(held_out: Iterable[bytes], *, train: Iterable[bytes]) -> float:
+def window_overlap(held_out: Iterable[Text], *, train: Iterable[Text]) -> float:
     """Share of the held-out windows, at every offset, that also occur somewhere in the training text.
 
-    Exact up to collisions of 64-bit hashes. Memory grows with the held-out text only.
+    Exact up to collisions of 64-bit hashes, for held-out text of up to 8 MiB; of more, a sample of the windows is
+    looked for. Memory does not grow with the text.
 
     Returns:
         A share in [0, 1]; 0 where the held-out text has no window.
     """
-    chunks = [chunk for text in held_out for chunk in _chunks(text)]
-    if not chunks:
+    dropped_bits, sampled, num_sampled = 0, [np.empty(0, dtype=np.uint64)], 0
+    for text in held_out:
+        for chunk in _chunks(text):
+            sampled.append(_sample(chunk, dropped_bits=dropped_bits))
+            num_sampled += len(sampled[-1])
+            while num_sampled > MOST_OVERLAP_WINDOWS:
+                sampled = [_sample(np.concatenate(sampled), dropped_bits=1)]
+                num_sampled = len(sampled[0])
+                dropped_bits += 1
+    wanted, counts = np.unique(np.concatenate(sampled), return_counts=True)
+    if not len(wanted):
         return 0.0
-    wanted, counts = np.unique(np.concatenate(chunks), return_counts=True)
     found = np.zeros(len(wanted), dtype=np.bool_)
     # Most training windows are not wanted: a table of the hashes' upper bits, 1/16 full, spares them the binary search.
-    table_bits = min(max(16, len(wanted).bit_length() + 4), 30)
+    table_bits = min(max(16, len(wanted).bit_length() + 4), 27)
     shift = np.uint64(64 - table_bits)
     is_candidate = np.zeros(2**table_bits, dtype=np.bool_)
     is_candidate[wanted >> shift] = True
     for text in train:
-        for chunk in _chunks(text):
+        for whole_chunk in _chunks(text):
+            chunk = _sample(whole_chunk, dropped_bits=dropped_bits)
             candidates = chunk[is_candidate[chunk >> shift]]
             places = np.minimum(np.searchsorted(wanted, candidates), len(wanted) - 1)
             found[places[wanted[places] == candidates]] = True
     return float(counts[found].sum() / counts.sum())
 
 
-def _chunks(text: bytes) -> Iterator[Hashes]:
+def _sample(hashes: Hashes, *, dropped_bits: int) -> Hashes:
+    """The hashes that begin with so many zero bits, without these: 1 of 2^dropped_bits."""
+    if dropped_bits == 0:
+        return hashes
+    kept: Hashes = hashes[hashes >> np.uint64(64 - dropped_bits) == 0]
+    return np.left_shift(kept, np.uint64(dropped_bits), out=kept)
+
+
+def _chunks(text: Text) -> Iterator[Hashes]:
     """Hashes of every window of a text, piece by piece."""
-    text_N = np.frombuffer(text, dtype=np.uint8)
-    for start in range(0, len(text_N) - WINDOW_BYTES + 1, _CHUNK_BYTES):
-        yield window_hashes(text_N[start : start + _CHUNK_BYTES + WINDOW_BYTES - 1])
+    for start in range(0, len(text) - WINDOW_BYTES + 1, _CHUNK_BYTES):
+        piece = text[start : start + _CHUNK_BYTES + WINDOW_BYTES - 1]
+        yield window_hashes(np.frombuffer(piece, dtype=np.uint8))
 
 
 def _links(samples: Sequence[Hashes]) -> Iterator[tuple[int, int, bool]]:

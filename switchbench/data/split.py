@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from switchbench.data.overlap import WINDOW_BYTES, group_near_duplicates
+from switchbench.data.texts import Text
 
 SPLIT_VERSION = 1
 """Part of every fingerprint; raised when the same corpus would be split differently."""
@@ -20,7 +21,7 @@ _LINE_SEARCH_BYTES = 4096  # how far before its due place a cut looks for the st
 
 
 def split_corpus(
-    names: Sequence[str], *, sizes: Sequence[int], read: Callable[[int], bytes], held_out_fraction: float
+    names: Sequence[str], *, sizes: Sequence[int], read: Callable[[int], Text], held_out_fraction: float
 ) -> tuple[int, ...]:
     """Decide which text is held out; the decision depends on names and contents only.
 
@@ -67,13 +68,15 @@ def split_corpus(
     return tuple(starts)
 
 
-def _cut_before(text: bytes, due: int) -> int:
+def _cut_before(text: Text, due: int) -> int:
     """Last start of a line in the few kilobytes before an offset, else of a UTF-8 character, else the offset itself."""
     reach = min(_LINE_SEARCH_BYTES, (len(text) - due) // 4)
-    newline = text.rfind(b"\n", max(0, due - reach), due)
+    begin = max(0, due - max(reach, 3))
+    before = text[begin : due + 1]
+    newline = before.rfind(b"\n", max(0, due - reach) - begin, due - begin)
     if newline >= 0:
-        return newline + 1
+        return begin + newline + 1
     for cut in range(due, max(0, due - 3), -1):
-        if text[cut] & 0xC0 != 0x80:  # not a continuation byte
+        if before[cut - begin] & 0xC0 != 0x80:  # not a continuation byte
             return cut
     return due

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from switchbench.cost import computed_share, count_parameters, count_train_flops
-from switchbench.data.batches import TrainBatches
-from switchbench.data.corpora import open_prepared_corpus, read_tokens
+from switchbench.data.batches import TrainBatches, open_train_batches
+from switchbench.data.corpora import open_prepared_corpus
 from switchbench.device import MachineFacts, machine_facts, measure_peak_flops, resolve_device, synchronizer
 from switchbench.launch.messages import TimingItem
 from switchbench.launch.rounds import FIRST_WARM_UP, ROUNDS, STEPS_PER_ROUND, WARM_UP
@@ -108,12 +108,7 @@ def _prepare(item: TimingItem, execution: ExecutionSpec, *, device: torch.device
     if has_weights and item.checkpoint is not None:
         state.model.load_state_dict(load_file(item.checkpoint, device=str(device)))
     corpus = open_prepared_corpus(spec.data_fingerprint, cache_root=cache_root)
-    batches = TrainBatches(
-        read_tokens(corpus.train_tokens_path, vocab_size=corpus.vocab_size),
-        seq_len=spec.data.seq_len,
-        batch_tokens=spec.train.batch_tokens,
-        seed=spec.seed,
-    )
+    batches = open_train_batches(spec, corpus=corpus)
     return _Timed(
         item=item,
         state=state,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from switchbench.data.corpora import doubts_about, prepare_corpus
+from switchbench.data.corpora import check_repetition, doubts_about, prepare_corpus
 from switchbench.errors import SwitchbenchError, UsageError
 from switchbench.launch.events import Listener, Preparing, Warned
 from switchbench.launch.forkserver import PRELOAD, describe_death, start_process
@@ -52,6 +52,9 @@ def prepare_corpora(plan: Plan, *, cache_root: Path | None, on_event: Listener) 
             progress=lambda what, fraction: on_event(Preparing(what=what, fraction=fraction)),
         )
         doubts |= dict.fromkeys(doubts_about(corpus, name=data.path or data.corpus))
+        for cell in plan.chosen:
+            if cell.spec.data_fingerprint == corpus.fingerprint:
+                check_repetition(cell.spec, corpus)
     for text in doubts:
         on_event(Warned(text=text))
 

@@ -5,14 +5,13 @@ threads) is an ``ExecutionSpec``, which is recorded but is no part of the identi
 """
 
 from switchbench.spec.architecture import Architecture, architecture_of
+from switchbench.spec.data import CorpusKind, DataIdentity, DataSpec
 from switchbench.spec.ffn import DenseFFNSpec, FFNSpec, SparseFFNSpec, default_d_ff, expert_capacity, is_gated
 from switchbench.spec.model import SIZES, ModelSpec, Shape
 from switchbench.spec.run import (
     SCHEMA,
     AnnealPoint,
     Backend,
-    DataIdentity,
-    DataSpec,
     Dispatch,
     ExecutionSpec,
     Precision,
@@ -27,6 +26,7 @@ __all__ = [
     "AnnealPoint",
     "Architecture",
     "Backend",
+    "CorpusKind",
     "DataIdentity",
     "DataSpec",
     "DenseFFNSpec",

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from switchbench.spec.data import DataSpec
 from switchbench.spec.ffn import SparseFFNSpec
 from switchbench.spec.fields import Float, Int, Spec
 from switchbench.spec.model import ModelSpec
@@ -21,38 +22,6 @@ SCHEMA = 1
 
 COOLDOWN_FRACTION = Fraction(1, 5)
 """Share of the tokens up to an annealed point that its cooldown takes (Hägele et al. 2024, arXiv:2405.18392)."""
-
-
-class DataIdentity(NamedTuple):
-    """What must be known of a corpus before anything is tokenized."""
-
-    fingerprint: str
-    """Hash of relative paths, bytes, tokenizer definition and split."""
-    vocab_size: int
-    """Vocabulary, V."""
-
-
-class DataSpec(Spec):
-    """The text, how it becomes tokens, and how it is cut."""
-
-    corpus: Literal["python-stdlib", "text"] = Field(
-        "python-stdlib",
-        description="`python-stdlib` (the running interpreter's own library) or `text` (your files, with `path`).",
-    )
-    path: str | None = Field(
-        None, description="For `text`: a file, folder or glob. Not part of the identity: the files' content is."
-    )
-    tokenizer: Literal["bytes"] = Field("bytes", description="`bytes`: one token per byte, vocabulary 256.")
-    seq_len: Int = Field(128, ge=2, le=65536, description="Positions per sequence, S.")
-    held_out_fraction: Float = Field(0.01, gt=0, lt=0.5, description="Share of the corpus (whole files) held out.")
-
-    @model_validator(mode="after")
-    def _check_path(self) -> Self:
-        if self.corpus == "text" and not self.path:
-            raise ValueError("corpus 'text' needs `path`: a file, folder or glob")
-        if self.corpus != "text" and self.path is not None:
-            raise ValueError(f"`path` goes with corpus 'text', not with {self.corpus!r}")
-        return self
 
 
 class AnnealPoint(NamedTuple):
@@ -181,6 +150,14 @@ class RunSpec(Spec):
         return _digest(self, exclude_seed=True)
 
     @property
+    def unique_tokens(self) -> int | None:
+        """Training tokens that are seen again and again, in whole sequences; None: all that there are."""
+        if self.data.repeat is None:
+            return None
+        tokens = self.train.num_steps * self.train.batch_tokens
+        return math.ceil(tokens / Fraction(repr(self.data.repeat)) / self.data.seq_len) * self.data.seq_len
+
+    @property
     def routing_group_tokens(self) -> int:
         """Tokens that are routed together in training."""
         group = self.model.ffn.routing_group_tokens if isinstance(self.model.ffn, SparseFFNSpec) else None
@@ -236,7 +213,7 @@ def smaller_micro_batch(spec: RunSpec, micro_batch_tokens: int | None = None) ->
 
 
 def _digest(spec: RunSpec, *, exclude_seed: bool) -> str:
-    excluded: dict[str, Any] = {"data": {"path"}, "model": {"size"}, "seed": True}
+    excluded: dict[str, Any] = {"data": {"path", "tokenizer_path"}, "model": {"size"}, "seed": True}
     content = spec.model_dump(mode="json", exclude_defaults=True, exclude=excluded) | {"schema": SCHEMA}
     if not exclude_seed:
         content["seed"] = spec.seed

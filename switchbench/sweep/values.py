@@ -64,7 +64,7 @@ def _add_problem(error: Any, *, field: Field, node: Node, label: str, findings: 
         node, label, noun = node.value[index], f"{label}: value {index + 1}", field.item_noun or noun
     got = describe(node)
     match error["type"]:
-        case "value_error" if isinstance(node.value, (str, bool)):  # a number was wanted
+        case "value_error" if isinstance(node.value, (str, bool)) and field.noun != "text":  # a number was wanted
             message = f"must be {noun}, got {got}"
         case "value_error":
             message = str(error["ctx"]["error"])

@@ -53,6 +53,7 @@ def evaluate(
         seq_len=spec.data.seq_len,
         batch_tokens=batch_tokens or spec.train.batch_tokens,
         max_tokens=max_tokens,
+        window_tokens=spec.data.window_tokens,
     )
     nll = nll_capacity = None
     num_tokens = 0
@@ -61,6 +62,33 @@ def evaluate(
     if limit is not None:
         nll_capacity, num_tokens = _score(model, batches(), spec=spec, capacity_factor=limit)
     return Evaluation(nll=nll, nll_capacity=nll_capacity, num_tokens=num_tokens)
+
+
+def score_dropless(
+    model: Transformer, batches: Iterable[Batch], *, spec: RunSpec, batch_tokens: int | None = None
+) -> float | None:
+    """Score batches as ``evaluate`` scores held-out text.
+
+    Args:
+        model: The model; not changed.
+        batches: At least one.
+        spec: The run.
+        batch_tokens: Tokens at a time, as for ``evaluate``; None: the batches as they are.
+
+    Returns:
+        Nats per token; None where experts choose tokens.
+    """
+    ffn = spec.model.ffn
+    if isinstance(ffn, SparseFFNSpec) and not ffn.is_causal:
+        return None
+    sequences = (batch_tokens or spec.train.batch_tokens) // spec.data.seq_len
+    parts = (
+        Batch(inputs_BS=batch.inputs_BS[rows], targets_BS=batch.targets_BS[rows])
+        for batch in batches
+        for first in range(0, len(batch.inputs_BS), sequences)
+        for rows in (slice(first, first + sequences),)
+    )
+    return _score(model, parts, spec=spec, capacity_factor=None)[0]
 
 
 @torch.no_grad()

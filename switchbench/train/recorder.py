@@ -116,15 +116,18 @@ class Recorder:
         )
         path.close_window()
 
-    def add_annealed_row(self, path: Path, evaluation: Evaluation, *, point: AnnealPoint) -> None:
+    def add_annealed_row(
+        self, path: Path, evaluation: Evaluation, *, point: AnnealPoint, train_text_nll: float | None
+    ) -> None:
         """Add the row of an annealed point.
 
         Args:
             path: The path to it, its last window closed.
             evaluation: Quality on the whole held-out text.
             point: The annealed point.
+            train_text_nll: Quality on text that was trained on.
         """
-        spec, corpus, cooldown = self.spec, self.corpus, path.since_branch
+        spec, cooldown = self.spec, path.since_branch
         tokens_seen = path.step * spec.train.batch_tokens
         last_quarter = math.ceil(path.step / 4)
         dropped = path.dropped_token_fraction()
@@ -142,11 +145,12 @@ class Recorder:
                 caveats=self._caveats(tokens_seen, eval_share=eval_share),
                 step=path.step,
                 tokens_seen=tokens_seen,
-                **_measures_of(evaluation.nll, tokens_per_byte=corpus.num_held_out_tokens / corpus.held_out_bytes),
+                **_measures_of(evaluation.nll, bytes_per_token=self._bytes_per_token),
                 nll_capacity=evaluation.nll_capacity,
                 train_nll=cooldown.train_nll,
+                train_text_nll=train_text_nll,
                 held_out_tokens=evaluation.num_tokens,
-                epochs=tokens_seen / corpus.num_train_tokens,
+                epochs=tokens_seen / self._unique_tokens,
                 dropped_token_fraction=dropped,
                 dropped_token_fraction_last_quarter=path.dropped_token_fraction(last_steps=last_quarter),
                 capacity_utilization=path.capacity_utilization(last_steps=last_quarter),
@@ -244,7 +248,7 @@ class Recorder:
             caveats.append(Caveat.EVALUATION_HEAVY.value)
         if (self.provenance["runs_per_gpu"] or 1) > 1:
             caveats.append(Caveat.SHARED_GPU.value)
-        if tokens_seen > self.corpus.num_train_tokens:
+        if tokens_seen > self._unique_tokens:
             caveats.append(Caveat.REPEATED_DATA.value)
         if self.corpus.held_out_overlap > HELD_OUT_OVERLAP_LIMIT:
             caveats.append(Caveat.HELD_OUT_OVERLAP.value)
@@ -256,10 +260,24 @@ class Recorder:
 
     def _corpus_columns(self) -> dict[str, Any]:
         return {
-            "corpus_bytes": self.corpus.corpus_bytes,
+            "corpus_bytes": self.corpus.corpus_bytes or None,
             "train_corpus_tokens": self.corpus.num_train_tokens,
             "held_out_overlap": self.corpus.held_out_overlap,
+            "unique_tokens": self._unique_tokens,
+            "bytes_per_token": self._bytes_per_token,
+            "nll_floor": self.corpus.nll_floor,
+            "data_revision": self.corpus.revision,
         }
+
+    @property
+    def _unique_tokens(self) -> int:
+        """Training tokens that the run may see."""
+        return self.spec.unique_tokens or self.corpus.num_train_tokens
+
+    @property
+    def _bytes_per_token(self) -> float | None:
+        """Bytes of held-out text per token; None of symbols that are no text."""
+        return self.corpus.held_out_bytes / self.corpus.num_held_out_tokens or None
 
     def _report_progress(self) -> None:
         train = self.spec.train
@@ -272,7 +290,7 @@ class Recorder:
         )
 
 
-def _measures_of(nll: float | None, *, tokens_per_byte: float) -> dict[str, float | None]:
+def _measures_of(nll: float | None, *, bytes_per_token: float | None) -> dict[str, float | None]:
     """Give the nll and what follows from it; nothing where there is none."""
     if nll is None:
         return {}
@@ -280,7 +298,7 @@ def _measures_of(nll: float | None, *, tokens_per_byte: float) -> dict[str, floa
         "nll": nll,
         "perplexity": math.exp(min(nll, 700.0)),
         "neg_log_perplexity": -nll,
-        "bits_per_byte": nll / math.log(2) * tokens_per_byte,
+        "bits_per_byte": nll / math.log(2) / bytes_per_token if bytes_per_token else None,
     }
 
 

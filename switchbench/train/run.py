@@ -9,13 +9,13 @@ from pathlib import Path as FilePath
 import numpy as np
 import torch
 
-from switchbench.data.batches import Batch, TrainBatches
+from switchbench.data.batches import Batch, TrainBatches, open_train_batches
 from switchbench.data.corpora import PreparedCorpus, read_tokens
 from switchbench.device import MemoryMeter, machine_facts, resolve_device
 from switchbench.record import Progress, RunResult
 from switchbench.spec import AnnealPoint, Dispatch, ExecutionSpec, RunSpec
 from switchbench.train.checkpoint import Position, load_checkpoint, save_checkpoint, write_tensors
-from switchbench.train.evaluate import Evaluation, evaluate, ffn_rms_ratio
+from switchbench.train.evaluate import Evaluation, evaluate, ffn_rms_ratio, score_dropless
 from switchbench.train.history import Path
 from switchbench.train.provenance import provenance
 from switchbench.train.recorder import Recorder
@@ -128,12 +128,7 @@ def train_run(
     try:
         run = _Run(
             state=start_training(spec, device=device, dispatch=execution.dispatch),
-            batches=TrainBatches(
-                read_tokens(corpus.train_tokens_path, vocab_size=corpus.vocab_size),
-                seq_len=spec.data.seq_len,
-                batch_tokens=spec.train.batch_tokens,
-                seed=spec.seed,
-            ),
+            batches=open_train_batches(spec, corpus=corpus),
             held_out_tokens=read_tokens(corpus.held_out_tokens_path, vocab_size=corpus.vocab_size),
             recorder=recorder,
             position=Position(),
@@ -231,7 +226,7 @@ def _cool_down(run: _Run, path: Path, *, point: AnnealPoint) -> None:
     _take_steps(run, path, until=point.end_step, point=point)
     evaluation = _evaluate(run, max_tokens=None)
     run.recorder.add_point(path, evaluation, point=point, is_annealed=True)
-    run.recorder.add_annealed_row(path, evaluation, point=point)
+    run.recorder.add_annealed_row(path, evaluation, point=point, train_text_nll=_score_seen_text(run, steps=path.step))
 
 
 def _regular_steps(run: _Run, *, after: int, before: int) -> list[int]:
@@ -295,6 +290,17 @@ def _evaluate(run: _Run, *, max_tokens: int | None) -> Evaluation:
         if nll is not None and not math.isfinite(nll):
             raise _DivergedError(f"the held-out nll was {nll}")
     return evaluation
+
+
+def _score_seen_text(run: _Run, *, steps: int) -> float | None:
+    """Score batches that were trained on, spread evenly over the steps, as the held-out text is scored."""
+    start_s = time.perf_counter()
+    train = run.spec.train
+    count = min(steps, max(1, train.regular_eval_tokens // train.batch_tokens))
+    batches = (run.batches.batch(index * steps // count) for index in range(count))
+    nll = score_dropless(run.state.model, batches, spec=run.spec, batch_tokens=run.micro_batch_tokens)
+    run.recorder.eval_time_s += time.perf_counter() - start_s
+    return nll
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

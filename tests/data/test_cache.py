@@ -1,5 +1,6 @@
 """Prepared corpora on disk: reuse, damage, races, and folders that cannot be written."""
 
+import errno
 import json
 import os
 import subprocess
@@ -62,7 +63,7 @@ def test_tokens_are_mapped_read_only(data: DataSpec, root: Path):
 
 
 @pytest.mark.parametrize(
-    "damage", ["no meta", "half a meta", "wrong meta", "short tokens", "no tokens", "empty", "a file"]
+    "damage", ["no meta", "half a meta", "wrong meta", "short tokens", "no tokens", "other tokens", "empty", "a file"]
 )
 def test_a_damaged_corpus_is_made_again(damage: str, data: DataSpec, root: Path):
     corpus = prepare_corpus(data, cache_root=root)
@@ -80,6 +81,8 @@ def test_a_damaged_corpus_is_made_again(damage: str, data: DataSpec, root: Path)
             corpus.held_out_tokens_path.write_bytes(intact[1][:-1])
         case "no tokens":
             corpus.train_tokens_path.unlink()
+        case "other tokens":
+            corpus.train_tokens_path.write_bytes(intact[0][:-1] + b"!")
         case "empty":
             for file in folder.iterdir():
                 file.unlink()
@@ -88,26 +91,33 @@ def test_a_damaged_corpus_is_made_again(damage: str, data: DataSpec, root: Path)
                 file.unlink()
             folder.rmdir()
             folder.write_text("in the way")
-    with pytest.raises(CorpusError, match=rf"no intact corpus {corpus.fingerprint}; start the sweep again"):
-        open_prepared_corpus(corpus.fingerprint, cache_root=root)
+    if damage != "other tokens":  # is seen by who reads them all: the command that prepares
+        with pytest.raises(CorpusError, match=rf"no intact corpus {corpus.fingerprint}; start the sweep again"):
+            open_prepared_corpus(corpus.fingerprint, cache_root=root)
     assert prepare_corpus(data, cache_root=root) == corpus
     assert contents(corpus) == intact
     assert [path.name for path in root.iterdir()] == [corpus.fingerprint], "nothing is left behind"
 
 
-def test_two_processes_may_build_one_corpus_at_once(data: DataSpec, root: Path):
+def test_of_two_processes_one_builds_and_the_other_waits(data: DataSpec, root: Path):
     script = (
         "import sys, time; from pathlib import Path; from switchbench.data.corpora import prepare_corpus\n"
         "from switchbench.spec import DataSpec\n"
+        "told = []\n"
         "def meet(doing, fraction):\n"
-        "    # Both have seen that there is nothing before either builds.\n"
-        "    if doing.startswith('looking'):\n"
-        "        Path(sys.argv[3]).touch()\n"
-        "        until = time.monotonic() + 30\n"
-        "        while not Path(sys.argv[4]).exists() and time.monotonic() < until: time.sleep(0.005)\n"
+        "    told.append(doing)\n"
+        "    mine, other = map(Path, sys.argv[3:])\n"
+        "    until = time.monotonic() + 30\n"
+        "    if doing == 'reading text':\n"
+        "        mine.touch()\n"
+        "        while not other.exists() and time.monotonic() < until: time.sleep(0.005)\n"
+        "    elif doing.startswith('waiting'):\n"
+        "        mine.unlink(missing_ok=True)\n"
+        "    elif doing.startswith('looking'):\n"
+        "        while other.exists() and time.monotonic() < until: time.sleep(0.005)\n"
         "data = DataSpec.model_validate_json(sys.argv[1])\n"
         "corpus = prepare_corpus(data, cache_root=Path(sys.argv[2]), progress=meet)\n"
-        "print(corpus)"
+        "print(any(doing == 'writing tokens' for doing in told), corpus, sep='|')"
     )
     signs = [str(root.with_name("sign 1")), str(root.with_name("sign 2"))]
     processes = [
@@ -116,11 +126,18 @@ def test_two_processes_may_build_one_corpus_at_once(data: DataSpec, root: Path):
         )
         for order in (signs, signs[::-1])
     ]
-    answers = [process.communicate(timeout=60)[0] for process in processes]
+    answers = [process.communicate(timeout=90)[0].split("|") for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    assert answers[0] == answers[1] != ""
+    assert sorted(has_built for has_built, _ in answers) == ["False", "True"]
+    assert answers[0][1] == answers[1][1] != ""
     fingerprint = identify_corpus(data).fingerprint
     assert [path.name for path in root.iterdir()] == [fingerprint]
+
+
+def test_a_lock_that_cannot_be_taken_is_no_obstacle(data: DataSpec, root: Path):
+    fingerprint = identify_corpus(data).fingerprint
+    (root / f".{fingerprint}.lock").mkdir(parents=True)
+    assert prepare_corpus(data, cache_root=root).fingerprint == fingerprint
 
 
 def test_the_later_of_two_builders_uses_the_others_work(data: DataSpec, root: Path):
@@ -142,6 +159,39 @@ def test_a_build_that_fails_leaves_nothing(root: Path):
         build()
     assert list(root.iterdir()) == []
     assert find_prepared(root, "0123456789abcdef") is None
+
+
+@pytest.mark.parametrize("room", [0, 2000])
+def test_a_disk_that_is_full_is_said_and_loses_nothing(room: int, data: DataSpec, root: Path):
+    # A limit on the size of files fails the same writes as a full disk, with another errno.
+    script = (
+        "import resource, sys; from pathlib import Path; from switchbench.data.corpora import prepare_corpus\n"
+        "from switchbench.errors import CorpusError; from switchbench.spec import DataSpec\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))\n"
+        "try:\n"
+        "    prepare_corpus(DataSpec.model_validate_json(sys.argv[1]), cache_root=Path(sys.argv[2]))\n"
+        "except CorpusError as error:\n"
+        "    print(error)"
+    )
+    command = [sys.executable, "-c", script, data.model_dump_json(), str(root), str(room)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "cannot write the cache folder" in said
+    assert "File too large" in said
+    assert "that can be written and has room" in said
+    assert list(root.iterdir()) == [], "nothing half-done is left"
+    assert prepare_corpus(data, cache_root=root).num_train_tokens > 0
+
+
+def test_a_disk_that_is_full_at_the_last_moment(data: DataSpec, root: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(CorpusError, match=r"cannot write the cache folder .*: No space left on device; set the"):
+            prepare_corpus(data, cache_root=root)
+    assert list(root.iterdir()) == []
+    assert prepare_corpus(data, cache_root=root).num_train_tokens > 0
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_set(data: DataSpec, tmp_path: Path):

@@ -10,7 +10,7 @@ import pytest
 
 from switchbench.data.corpora import PreparedCorpus, identify_corpus, prepare_corpus, read_tokens
 from switchbench.data.overlap import window_overlap
-from switchbench.data.tokenizers import find_tokenizer
+from switchbench.data.tokenizers import open_tokenizer
 from switchbench.errors import CorpusError
 from switchbench.spec import DataSpec
 
@@ -193,10 +193,12 @@ def test_a_prepared_corpus_is_still_too_short_for_longer_sequences(tmp_path: Pat
 
 
 def test_every_file_is_valid_as_bytes():
-    tokenizer = find_tokenizer("bytes")
+    tokenizer = open_tokenizer(None)
     everything = bytes(range(256))
-    assert tokenizer.encode(everything).tolist() == list(range(256))
-    assert (tokenizer.vocab_size, tokenizer.bytes_per_token) == (256, 1)
+    (tokens,) = tokenizer.encode([everything])
+    assert tokens.tolist() == list(range(256))
+    assert tokenizer.decode(tokens.tolist()) == everything
+    assert (tokenizer.vocab_size, tokenizer.separator) == (256, 0)
 
 
 def test_the_standard_library_splits_without_leaking(tmp_path: Path):

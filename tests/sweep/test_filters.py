@@ -77,7 +77,8 @@ def test_every_name_has_a_value() -> None:
     spec = make_spec(num_experts=4)
     lacking = {name for name in (*all_names(), *COMPUTED, "seed") if resolved_value(name, spec) is None}
     assert {name.rpartition(".")[2] for name in lacking} == {
-        "path", "eval_capacity_factor", "routing_group_tokens", "eval_tokens",
+        "path", "hf_revision", "max_documents", "max_bytes", "tokenizer_path", "repeat",
+        "eval_capacity_factor", "routing_group_tokens", "eval_tokens",
     }  # fmt: skip
 
 

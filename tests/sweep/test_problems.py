@@ -75,7 +75,7 @@ WRONG_VALUES = [
     (
         HEAD + "base: {data: {corpus: §wikitext, path: §3, seq_len: §1}}\n",
         [
-            "data.corpus must be 'python-stdlib' or 'text', got the text 'wikitext'. Did you mean 'text'?",
+            "data.corpus must be 'python-stdlib', 'text', 'zipf-markov', 'hf' or 'hf:NAME', such as ",
             "data.path must be text, or null, got 3",
             "data.seq_len must be at least 2, got 1",
         ],
@@ -180,7 +180,10 @@ WRONG_TOGETHER = [
     ),
     (HEAD + "sweep: {baselines: [§iso_flop]}\n", ["this sweep has none"]),
     (HEAD + "base: {data: {corpus: §text}}\n", ["data: corpus 'text' needs `path`"]),
-    (HEAD + "base: {data: {path: §texts}}\n", ["data: `path` goes with corpus 'text', not with 'python-stdlib'"]),
+    (
+        HEAD + "base: {data: {path: §texts}}\n",
+        ["data: `path` goes with corpus 'text' or 'hf', not with 'python-stdlib'"],
+    ),
     (
         HEAD + "base: {data: {seq_len: §100}}\n",
         ["train.batch_tokens 4096 is not a multiple of data.seq_len 100"],

@@ -10,10 +10,23 @@ from switchbench.spec import DataSpec, ExecutionSpec, ModelSpec, RunSpec, Sparse
 from switchbench.train import train_run
 from tests.specs import sparse, tiny_run
 
+BPE = {"tokenizer": "bpe", "bpe_vocab_size": 280}
+GENERATED = {
+    "corpus": "zipf-markov", "path": None, "num_symbols": 8, "num_dialects": 2, "num_documents": 200,
+}  # fmt: skip
+
 # Per field: the change, and what it is compared with where the plain sparse run does not use the field.
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "data.seq_len": ({"data": {"seq_len": 64}}, {}),
     "data.held_out_fraction": ({"data": {"held_out_fraction": 0.2}}, {}),
+    "data.tokenizer": ({"data": BPE}, {}),
+    "data.bpe_vocab_size": ({"data": BPE | {"bpe_vocab_size": 270}}, {"data": BPE}),
+    "data.repeat": ({"data": {"repeat": 4}}, {}),
+    "data.num_symbols": ({"data": GENERATED | {"num_symbols": 12}}, {"data": GENERATED}),
+    "data.num_dialects": ({"data": GENERATED | {"num_dialects": 3}}, {"data": GENERATED}),
+    "data.zipf_exponent": ({"data": GENERATED | {"zipf_exponent": 1.2}}, {"data": GENERATED}),
+    "data.num_documents": ({"data": GENERATED | {"num_documents": 300}}, {"data": GENERATED}),
+    "data.generator_seed": ({"data": GENERATED | {"generator_seed": 1}}, {"data": GENERATED}),
     "model.d_model": ({"model": {"d_model": 24}}, {}),
     "model.num_layers": ({"model": {"num_layers": 3}}, {}),
     "model.num_heads": ({"model": {"num_heads": 1}}, {}),
@@ -64,7 +77,12 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 NOT_SWEPT = {
     "data.corpus": "needs another text; tests/data",
     "data.path": "needs another text; tests/data",
-    "data.tokenizer": "has one value so far",
+    "data.column": "needs another text; tests/data/test_packed_corpora.py",
+    "data.hf_split": "needs a data set; tests/data/test_hub.py",
+    "data.hf_revision": "needs a data set; tests/data/test_hub.py",
+    "data.max_documents": "needs a data set; tests/data/test_hub.py",
+    "data.max_bytes": "needs a data set; tests/data/test_hub.py",
+    "data.tokenizer_path": "needs a tokenizer; tests/data/test_subwords.py",
     "model.size": "a label for other fields; tests/test_spec.py",
     "model.ffn": "is a group of fields",
 }
@@ -96,6 +114,7 @@ def record(tmp_path_factory: pytest.TempPathFactory):
         data = {"corpus": "text", "path": str(folder), "held_out_fraction": 0.1} | fields.get("data", {})
         spec: RunSpec = tiny_run(**({"ffn": sparse()} | fields | {"data": data}))
         corpus: PreparedCorpus = prepare_corpus(spec.data, cache_root=cache)
+        spec = spec.model_copy(update={"vocab_size": corpus.vocab_size})
         key = spec.run_id + corpus.fingerprint
         if key not in known:
             result = train_run(spec, ExecutionSpec(device="cpu"), sweep="test", corpus=corpus)

@@ -229,10 +229,12 @@ def _check_version(errand: Errand) -> None:
 
 
 def _check_corpus(spec: RunSpec, *, errand: Errand) -> None:
-    path = spec.data.path
-    if path is not None and not path.startswith("~"):
-        path = str(errand.working_folder / path)
-    corpus = prepare_corpus(spec.data.model_copy(update={"path": path}), cache_root=errand.cache_root)
+    paths = {"path": spec.data.path, "tokenizer_path": spec.data.tokenizer_path}
+    there = {
+        name: str(errand.working_folder / path) if path is not None and not path.startswith("~") else path
+        for name, path in paths.items()
+    }
+    corpus = prepare_corpus(spec.data.model_copy(update=there), cache_root=errand.cache_root)
     if corpus.fingerprint != spec.data_fingerprint:
         name = spec.data.path or spec.data.corpus
         cause = "its Python is of another version" if spec.data.corpus == "python-stdlib" else "its files differ"
