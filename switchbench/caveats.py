@@ -21,6 +21,7 @@ class Caveat(StrEnum):
     PICKED_BEST = "PICKED_BEST"
     PICK_VARIES = "PICK_VARIES"
     OUTSIDE_RANGE = "OUTSIDE_RANGE"
+    ENDED_BEFORE = "ENDED_BEFORE"
     CROSSING_VARIES = "CROSSING_VARIES"
     NON_CAUSAL_ROUTING = "NON_CAUSAL_ROUTING"
     CPU_TIMING = "CPU_TIMING"
@@ -91,6 +92,7 @@ _FOOTNOTES = {
     Caveat.PICKED_BEST: "The best of several by the same runs that measure it: a little luck is in its quality.",
     Caveat.PICK_VARIES: "Which configuration is best depends on the seeds: left out one by one, they do not all "
     "pick this one. The quality is that of what the other seeds pick, on the seed that is left out.",
+    Caveat.ENDED_BEFORE: "The dense configuration ended before that time; with as much, it would be better still.",
     Caveat.CROSSING_VARIES: "With one of the seeds left out, the better side changes at other places, or "
     "not at all, so that there is no interval.",
     Caveat.OUTSIDE_RANGE: "No dense configuration has annealed points both before and after this training time; "
@@ -129,7 +131,8 @@ _FOOTNOTES = {
     Caveat.AT_BOUND: "The fit, or more than a twentieth of its resamples, ended at the bound of a parameter.",
     Caveat.BIMODAL: "Two different sets of parameters fit about equally well; which one wins depends on chance.",
     Caveat.EXTRAPOLATED: "Beyond the sizes, experts or tokens of the runs that the law was fitted to.",
-    Caveat.VARYING_SETTINGS: "The runs differ in experts or training tokens, on which this law does not depend.",
+    Caveat.VARYING_SETTINGS: "The runs differ in experts, training tokens or other settings, on which this law does "
+    "not depend.",
     Caveat.ROWS_LEFT_OUT: "Rows without a usable loss or size were left out: where these runs diverged, the law is "
     "that of the survivors.",
     Caveat.NOT_CONVERGED: "The fit ended before it was sure of the minimum.",

@@ -5,15 +5,18 @@ from switchbench.compare.configurations import Configuration, gather_configurati
 from switchbench.compare.curves import CurvePoint, first_crossing, mean_curve
 from switchbench.compare.equal_time import ISO_TIME, EqualTime, compare_at_equal_time
 from switchbench.compare.frontier import Frontier, FrontierStretch, common_range, find_frontiers, reaches_of
-from switchbench.compare.intervals import jackknife_ci95, t_quantile_975
+from switchbench.compare.intervals import Contrast, t_quantile_975
+from switchbench.compare.judgements import Rules, SweepVerdict, judge_comparisons, judge_pairs, judge_sweep
 from switchbench.compare.matches import MATCHED_ON, sort_kinds
-from switchbench.compare.measures import MEASURES, RATIOS, SPEEDUPS, Comparison, Measure
+from switchbench.compare.measures import DIFFERENCES, MEASURES, RATIOS, SPEEDUPS, Comparison, Measure
 from switchbench.compare.pairs import Pair, compare_pairs
 from switchbench.compare.pool import RESOURCES, Pool, Resource, pool_of
 from switchbench.compare.scaling import SCALING_COSTS, Scaling, ScalingCost, ScalingGroup, fit_scaling
 from switchbench.compare.speedups import Estimate, speedup_of_curves
+from switchbench.compare.verdicts import Verdict
 
 __all__ = [
+    "DIFFERENCES",
     "ISO_TIME",
     "MATCHED_ON",
     "MEASURES",
@@ -26,6 +29,7 @@ __all__ = [
     "Choice",
     "Comparison",
     "Configuration",
+    "Contrast",
     "CurvePoint",
     "EqualTime",
     "Estimate",
@@ -35,9 +39,12 @@ __all__ = [
     "Pair",
     "Pool",
     "Resource",
+    "Rules",
     "Scaling",
     "ScalingCost",
     "ScalingGroup",
+    "SweepVerdict",
+    "Verdict",
     "best_under",
     "common_range",
     "compare_at_equal_time",
@@ -46,7 +53,9 @@ __all__ = [
     "first_crossing",
     "fit_scaling",
     "gather_configurations",
-    "jackknife_ci95",
+    "judge_comparisons",
+    "judge_pairs",
+    "judge_sweep",
     "least_of",
     "mean_curve",
     "pool_of",

@@ -91,10 +91,13 @@ class Effects:
         weights[self.rows[sparse]] = 1 / len(self.rows[sparse])
         weights[self.rows[dense]] = -1 / len(self.rows[dense])
         tilt = weights @ self.blocks
+        tilt[np.abs(tilt) < NEGLIGIBLE] = 0  # both sides have the same seeds
         unseen = tilt - tilt @ self.inverse @ (self.centered.T @ self.centered)
         if np.abs(unseen).max(initial=0.0) > NEGLIGIBLE:  # no chain of shared seeds leads from one to the other
             return None
-        weights -= self.centered @ (self.inverse @ tilt)
+        shift = self.centered @ (self.inverse @ tilt)
+        weights -= shift
+        of_sparse, of_dense = (float(self.values[self.rows[side]].mean()) for side in (sparse, dense))
         variances = np.zeros(len(self.values))
         for config_id, rows in self.rows.items():
             variances[rows] = self.noise.variances[config_id]
@@ -105,7 +108,7 @@ class Effects:
         if len(differences) > 1 and (own := float(np.var(differences, ddof=1)) / len(differences)) > error2:
             error2, degrees = own, min(degrees, 2.0 * (len(differences) - 1))
         return Contrast(
-            value=float(weights @ self.values),
+            value=of_sparse - of_dense - float(shift @ self.values),
             standard_error=math.sqrt(error2),
             degrees_of_freedom=max(1.0, degrees),
         )

@@ -1,4 +1,4 @@
-"""The value of a measure from some of a pair's seeds, and its interval over all of them."""
+"""The value of a measure from some of a pair's seeds, and its error over all of them."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,10 @@ from typing import assert_never
 from switchbench.caveats import Caveat
 from switchbench.compare.configurations import Configuration
 from switchbench.compare.curves import Curve, mean_curve
-from switchbench.compare.intervals import jackknife_ci95
-from switchbench.compare.measures import Measure
+from switchbench.compare.intervals import Contrast, add_errors, jackknife
+from switchbench.compare.measures import DIFFERENCES, Measure
 from switchbench.compare.speedups import Estimate, speedup_of_curves
-
-SAME_FOR_ALL_SEEDS: tuple[Measure, ...] = ("step_time_ratio", "flops_ratio_provisioned")
-"""Measures that no seed changes."""
+from switchbench.compare.step_times import step_time_contrast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +51,9 @@ def estimate(measure: Measure, sides: Sides, *, dense_seeds: Sequence[int], spar
     """
     if not dense_seeds:
         return Estimate(value=None)
+    if measure == "delta_bits_per_byte":
+        bits = _mean_bits(sides.sparse, sparse_seeds), _mean_bits(sides.dense, dense_seeds)
+        return Estimate(value=None if bits[0] is None or bits[1] is None else bits[0] - bits[1])
     dense, sparse = sides.dense_mean(dense_seeds), sides.sparse_mean(sparse_seeds)
     speedup = partial(speedup_of_curves, dense, sparse, target_nll=sides.target_nll)
     match measure:
@@ -77,33 +78,53 @@ def estimate(measure: Measure, sides: Sides, *, dense_seeds: Sequence[int], spar
             assert_never(measure)
 
 
-def interval_of(
+def error_of(
     measure: Measure, sides: Sides, *, seeds: Sequence[int], whole: Estimate
-) -> tuple[tuple[float, float] | None, tuple[Caveat, ...]]:
-    """Give a measure's interval over seeds, and the reason where there is none.
+) -> tuple[Contrast | None, tuple[Caveat, ...]]:
+    """Give a measure with its error over seeds, and the reason where there is none.
 
     It leaves out one seed at a time, on both sides: the target is as noisy as the curve that is to reach it. Where the
     target is not crossed without some seed, an interval over the other cases would leave out the worst, or the best.
+    The error of step times is added where they are in it. A bound has no other error, and it has none at all where it
+    would not be on the same side of 1 without some seed.
 
     Args:
         measure: The measure.
         sides: The pair.
         seeds: All seeds that both sides have.
         whole: The estimate from all of them.
+
+    Returns:
+        The difference, or the logarithm of the ratio; and caveats.
     """
-    if whole.value is None or whole.bound is not None or len(seeds) < 2 or measure in SAME_FOR_ALL_SEEDS:
+    steps = step_time_contrast(sides.dense.timing, sides.sparse.timing)
+    if measure == "step_time_ratio":
+        return steps if whole.value is not None else None, ()
+    if whole.value is None or len(seeds) < 2 or measure == "flops_ratio_provisioned":
         return None, ()
+    of_time = []
+    if measure == "time_speedup" and steps is not None:
+        of_time = [(steps.standard_error, steps.degrees_of_freedom)]
     estimates = []
     for left_out in seeds:
         kept = [seed for seed in seeds if seed != left_out]
-        each = estimate(measure, sides, dense_seeds=kept, sparse_seeds=kept)
-        if each.value is None or each.bound is not None:
-            return None, (Caveat.CENSORED_SEEDS,)
-        estimates.append(each.value)
-    if measure == "delta_nll":
-        return jackknife_ci95(whole.value, leave_one_out=estimates), ()
-    interval = jackknife_ci95(math.log(whole.value), leave_one_out=[math.log(value) for value in estimates])
-    return interval and (math.exp(interval[0]), math.exp(interval[1])), ()
+        estimates.append(estimate(measure, sides, dense_seeds=kept, sparse_seeds=kept))
+    if whole.bound is not None:
+        sign = 1 if whole.bound == "lower" else -1
+        is_sure = all(
+            each.value is not None and each.bound in (whole.bound, None) and sign * math.log(each.value) > 0
+            for each in (whole, *estimates)
+        )
+        return add_errors(math.log(whole.value), of_time or [(0.0, len(seeds) - 1.0)]) if is_sure else None, ()
+    values = [each.value for each in estimates if each.value is not None and each.bound is None]
+    if len(values) < len(seeds):
+        return None, (Caveat.CENSORED_SEEDS,)
+    if measure in DIFFERENCES:
+        return jackknife(whole.value, leave_one_out=values), ()
+    over_seeds = jackknife(math.log(whole.value), leave_one_out=[math.log(value) for value in values])
+    assert over_seeds is not None, "there are two seeds or more"
+    errors = [(over_seeds.standard_error, over_seeds.degrees_of_freedom), *of_time]
+    return add_errors(over_seeds.value, errors), ()
 
 
 def each_seed(measure: Measure, sides: Sides, *, seeds: Sequence[int]) -> dict[int, float | None]:
@@ -114,7 +135,7 @@ def each_seed(measure: Measure, sides: Sides, *, seeds: Sequence[int]) -> dict[i
         sides: The pair.
         seeds: All seeds that both sides have.
     """
-    is_own = measure in ("delta_nll", "peak_memory_ratio")
+    is_own = measure in (*DIFFERENCES, "peak_memory_ratio")
     alone = {
         seed: estimate(measure, sides, dense_seeds=[seed] if is_own else seeds, sparse_seeds=[seed]) for seed in seeds
     }
@@ -132,6 +153,11 @@ def _mean_peak(side: Configuration, seeds: Sequence[int]) -> float | None:
     peaks = [side.ends[seed].peak_memory_bytes for seed in seeds]
     known = [peak for peak in peaks if peak]
     return fmean(known) if len(known) == len(peaks) else None
+
+
+def _mean_bits(side: Configuration, seeds: Sequence[int]) -> float | None:
+    known = [bits for seed in seeds if (bits := side.ends[seed].bits_per_byte) is not None and math.isfinite(bits)]
+    return fmean(known) if len(known) == len(seeds) else None
 
 
 def _ratio(sparse: float | None, dense: float | None) -> float | None:

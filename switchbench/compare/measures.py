@@ -1,7 +1,11 @@
 """What is measured of a pair, and one measure of one pair: a value with its interval, or the reason for none."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from switchbench.compare.intervals import Contrast
+from switchbench.compare.verdicts import Verdict
 
 Measure = Literal[
     "delta_nll",
@@ -13,13 +17,16 @@ Measure = Literal[
     "step_time_ratio",
     "flops_ratio_provisioned",
     "peak_memory_ratio",
+    "delta_bits_per_byte",
 ]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 """What is measured of a pair; see ``Comparison``."""
 
+DIFFERENCES: tuple[Measure, ...] = ("delta_nll", "delta_bits_per_byte")
+"""Sparse less dense at the end of training: below 0, sparse wins."""
 SPEEDUPS: tuple[Measure, ...] = MEASURES[1:6]
 """Dense over sparse at equal quality: above 1, sparse wins."""
-RATIOS: tuple[Measure, ...] = MEASURES[6:]
+RATIOS: tuple[Measure, ...] = MEASURES[6:9]
 """Sparse over dense, whatever the quality: above 1, sparse costs more."""
 
 
@@ -27,7 +34,9 @@ RATIOS: tuple[Measure, ...] = MEASURES[6:]
 class Comparison:
     """One measure of one pair.
 
-    ``delta_nll`` = nll_sparse - nll_dense at the end of training, nats per token: below 0, sparse is better.
+    ``delta_nll`` = nll_sparse - nll_dense at the end of training, nats per token: below 0, sparse is better; and
+    ``delta_bits_per_byte`` likewise, which compares across tokenizers, too. Both are contrasts of quality ~
+    configuration + seed, fitted to all runs of the sweep, with the noise of the whole sweep: see ``Effects``.
     The speed-ups are cost_dense(q) / cost_sparse(q), above 1 where sparse wins, with cost(q) what a configuration's
     seed-mean curve has cost where it first reaches the target q, which is the dense twin's seed-mean nll at its end:
 
@@ -43,8 +52,12 @@ class Comparison:
     * ``flops_ratio_provisioned``: training FLOPs, padding counted;
     * ``peak_memory_ratio``: peak memory, means over seeds.
 
-    Both sides take the same seeds, those that went well in both: a seed stands for the same order of the data and the
-    same initial weights where the twins share them.
+    Speed-ups and ratios take the same seeds on both sides, those that went well in both: a seed stands for the same
+    order of the data and the same initial weights where the twins share them. Their errors are of the jackknife over
+    seeds, on a log scale, and where time is in it those of the step times as well.
+
+    Differences and speed-ups have a verdict, see ``judge_comparisons``; ratios of cost have none, since what is cheaper
+    may be worse.
 
     Source:
         Switch Transformer, Figures 4-6 for the speed-ups. Departure: the paper reads them off runs in mid-schedule, we
@@ -68,8 +81,13 @@ class Comparison:
     """The quality at which both sides' costs are compared, nats per token: the dense twin's mean nll at its end, over
     ``seeds``; None where there are none."""
     ci95: tuple[float, float] | None
-    """95% interval over seeds, for speed-ups and ratios on a log scale; the step time's own spread is not in it. None
-    too for what no seed changes: step time, timed once, and FLOPs by arithmetic."""
+    """95% interval, not corrected for the number of pairs; for speed-ups and ratios on a log scale. None too for
+    FLOPs by arithmetic."""
+    standard_error: float | None
+    """Standard error of the difference, or of the logarithm of the ratio; None: there is no interval. That of a bound
+    is the step times' alone, and None too where another seed left out would put it on the other side of 1."""
+    degrees_of_freedom: float | None
+    """Of the standard error."""
     bound: Literal["lower", "upper"] | None
     """``lower``: the true value is above ``value``; ``upper``: below it; None: it is a value."""
     seeds: tuple[int, ...]
@@ -78,3 +96,32 @@ class Comparison:
     """Each seed on its own: its difference or ratio, or its sparse curve's speed-up to the pair's common target."""
     caveats: tuple[str, ...]
     """Codes of the reasons to distrust it."""
+    verdict: Verdict | None = None
+    """Which side wins, at the report's confidence; None: there is nothing to judge, and the caveats say why, or it is a
+    ratio of costs."""
+    p_value: float | None = None
+    """Two-sided p-value of no difference, not corrected; None: nothing was tested."""
+    p_holm: float | None = None
+    """The same, corrected for the number of pairs by Holm's method, but for the primary pair's."""
+    resolvable: float | None = None
+    """The smallest difference, or ratio above 1, that this pair would have been told by with a power of 80%, at the
+    level that it is sure to be tested at; None: there is no interval."""
+
+    @property
+    def gain(self) -> Contrast | None:
+        """How much better sparse is, above 0: the difference turned around, or the logarithm of the speed-up."""
+        if self.value is None or self.standard_error is None or self.degrees_of_freedom is None:
+            return None
+        return Contrast(
+            value=-self.value if self.measure in DIFFERENCES else math.log(self.value),
+            standard_error=self.standard_error,
+            degrees_of_freedom=self.degrees_of_freedom,
+        )
+
+    def interval(self, confidence: float) -> tuple[float, float] | None:
+        """Give the interval at another confidence than 95%; None where there is none."""
+        gain = self.gain
+        if gain is None or self.ci95 is None:
+            return None
+        low, high = gain.interval(confidence)
+        return (-high, -low) if self.measure in DIFFERENCES else (math.exp(low), math.exp(high))

@@ -1,16 +1,20 @@
 """Pairs of a sparse configuration and its dense twin, measured against each other at equal quality."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import fmean
 
 from switchbench.caveats import OF_WALL_CLOCK, Caveat, in_order
 from switchbench.compare.configurations import Configuration, mixture_caveats
 from switchbench.compare.curves import Crossing, first_crossing
-from switchbench.compare.estimation import Sides, each_seed, estimate, interval_of
+from switchbench.compare.effects import Effects, Observation, fit_effects
+from switchbench.compare.estimation import Sides, each_seed, error_of, estimate
+from switchbench.compare.intervals import Contrast
 from switchbench.compare.matches import Match, find_matches
-from switchbench.compare.measures import MEASURES, Comparison, Measure
+from switchbench.compare.measures import DIFFERENCES, MEASURES, Comparison, Measure
+from switchbench.compare.speedups import Estimate
 from switchbench.record import RunRecord, TimingRecord
 
 BUSY_BELOW = 0.9
@@ -58,16 +62,39 @@ def compare_pairs(
         sweep: Its name.
         target_nll: The quality that speed-ups are measured at; None: each dense twin's own at its end.
     """
-    return tuple(_compare(match, sweep=sweep, target_nll=target_nll) for match in find_matches(configurations))
+    effects = fit_qualities(configurations)
+    return tuple(
+        _compare(match, sweep=sweep, target_nll=target_nll, effects=effects) for match in find_matches(configurations)
+    )
 
 
-def compare_sides(match: Match, sides: Sides, *, sweep: str) -> Pair:
+def fit_qualities(configurations: Sequence[Configuration]) -> dict[Measure, Effects]:
+    """Fit quality ~ configuration + seed to all runs that went well, by the measure of its differences.
+
+    Args:
+        configurations: All configurations of a sweep.
+    """
+
+    def observe(column: str) -> list[Observation]:
+        return [
+            Observation(config_id=each.config_id, block=f"{seed} {row.data_fingerprint}", value=value)
+            for each in configurations
+            for seed, row in each.finished.items()
+            if (value := getattr(row, column)) is not None and math.isfinite(value)
+        ]
+
+    return {"delta_nll": fit_effects(observe("nll")), "delta_bits_per_byte": fit_effects(observe("bits_per_byte"))}
+
+
+def compare_sides(match: Match, sides: Sides, *, sweep: str, effects: dict[Measure, Effects] | None = None) -> Pair:
     """Measure the two sides of a match against each other, at the seeds that both have.
 
     Args:
         match: The two configurations.
         sides: What they are measured by: their curves, or parts of them.
         sweep: Name of the sweep.
+        effects: The sweep's model of each quality, which differences are taken from; None: where the curves end is not
+            where the runs do, so that these are the pair's own, and there is none in bits per byte.
     """
     dense, sparse = match.dense, match.sparse
     seeds = tuple(seed for seed in sides.sparse_curves if seed in sides.dense_curves)
@@ -76,8 +103,20 @@ def compare_sides(match: Match, sides: Sides, *, sweep: str) -> Pair:
         target = sides.target_nll
 
     def comparison(measure: Measure) -> Comparison:
-        whole = estimate(measure, sides, dense_seeds=seeds, sparse_seeds=seeds)
-        ci95, interval_caveats = interval_of(measure, sides, seeds=seeds, whole=whole)
+        shared = seeds if measure != "delta_bits_per_byte" else _seeds_with_bits(match)
+        whole = estimate(measure, sides, dense_seeds=shared, sparse_seeds=shared)
+        contrast: Contrast | None = None
+        reasons: tuple[Caveat, ...] = ()
+        if measure in DIFFERENCES and effects is not None and shared:
+            contrast = effects[measure].contrast(sparse.config_id, dense.config_id)
+            whole = whole if contrast is None else replace(whole, value=contrast.value)
+        elif measure == "delta_bits_per_byte" and effects is None:
+            whole = Estimate(value=None)
+        else:
+            contrast, reasons = error_of(measure, sides, seeds=shared, whole=whole)
+        caveats = [*_caveats(measure, match, seeds=shared), *whole.caveats, *reasons]
+        if measure in DIFFERENCES and len(shared) == 1 and contrast is not None:
+            caveats = [Caveat.NOISE_OF_OTHERS if code == Caveat.SINGLE_SEED else code for code in caveats]
         return Comparison(
             sweep=sweep,
             dense=dense.config_id,
@@ -86,11 +125,13 @@ def compare_sides(match: Match, sides: Sides, *, sweep: str) -> Pair:
             measure=measure,
             value=whole.value,
             target_nll=target,
-            ci95=ci95,
+            ci95=None if contrast is None or whole.bound is not None else _interval(measure, contrast),
+            standard_error=None if contrast is None else contrast.standard_error,
+            degrees_of_freedom=None if contrast is None else contrast.degrees_of_freedom,
             bound=whole.bound,
-            seeds=seeds,
-            by_seed=each_seed(measure, sides, seeds=seeds),
-            caveats=in_order([*_caveats(measure, match, seeds=seeds), *whole.caveats, *interval_caveats]),
+            seeds=shared,
+            by_seed=each_seed(measure, sides, seeds=shared),
+            caveats=in_order(caveats),
         )
 
     return Pair(
@@ -126,16 +167,37 @@ def timing_caveats(timings: Sequence[TimingRecord | None]) -> tuple[Caveat, ...]
     return tuple(caveats)
 
 
-def _compare(match: Match, *, sweep: str, target_nll: float | None) -> Pair:
+def _compare(match: Match, *, sweep: str, target_nll: float | None, effects: dict[Measure, Effects]) -> Pair:
     dense, sparse = match.dense, match.sparse
+    is_comparable = not _mixes_tokenizers(match)
     sides = Sides(
         dense=dense,
         sparse=sparse,
-        dense_curves=dense.curves,
-        sparse_curves=sparse.curves,
+        dense_curves=dense.curves if is_comparable else {},
+        sparse_curves=sparse.curves if is_comparable else {},
         target_nll=target_nll,
     )
-    return compare_sides(match, sides, sweep=sweep)
+    return compare_sides(match, sides, sweep=sweep, effects=effects)
+
+
+def _interval(measure: Measure, contrast: Contrast) -> tuple[float, float]:
+    low, high = contrast.interval()
+    return (low, high) if measure in DIFFERENCES else (math.exp(low), math.exp(high))
+
+
+def _seeds_with_bits(match: Match) -> tuple[int, ...]:
+    """The seeds that both sides have bits per byte of."""
+    known = [
+        {seed for seed, row in side.finished.items() if row.bits_per_byte is not None}
+        for side in (match.dense, match.sparse)
+    ]
+    return tuple(seed for seed in match.sparse.finished if seed in known[0] & known[1])
+
+
+def _mixes_tokenizers(match: Match) -> bool:
+    """Whether a token of one side is not a token of the other."""
+    rows = (*match.dense.finished.values(), *match.sparse.finished.values())
+    return len({(row.tokenizer, row.vocab_size) for row in rows}) > 1
 
 
 def _caveats(measure: Measure, match: Match, *, seeds: Sequence[int]) -> tuple[str, ...]:
@@ -149,6 +211,8 @@ def _caveats(measure: Measure, match: Match, *, seeds: Sequence[int]) -> tuple[s
             return (*common, *timing)
         case "step_time_ratio":
             return timing
+        case "delta_bits_per_byte":
+            return tuple(code for code in common if code != Caveat.MIXED_TOKENIZERS)
         case "flops_ratio_provisioned":
             return ()
         case "peak_memory_ratio":
@@ -167,6 +231,8 @@ def _common_caveats(match: Match, *, seeds: Sequence[int]) -> tuple[str, ...]:
     caveats = [code for code in caveats if code not in OF_WALL_CLOCK]  # no measure is made of wall-clock time
     if any(Caveat.NON_CAUSAL_ROUTING in row.caveats for row in sparse.finished.values()):
         caveats.append(Caveat.NON_CAUSAL_ROUTING)
+    if _mixes_tokenizers(match):
+        caveats.append(Caveat.MIXED_TOKENIZERS)
     if len(seeds) == 1:
         caveats.append(Caveat.SINGLE_SEED)
     for side in (dense, sparse):

@@ -1,4 +1,5 @@
 import math
+import random
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,16 @@ from factories import Study, make_spec, write_study
 from scipy import stats
 
 from switchbench.caveats import OF_WALL_CLOCK, Caveat
-from switchbench.compare import MEASURES, RATIOS, SPEEDUPS, Configuration, compare_pairs, gather_configurations
+from switchbench.compare import (
+    DIFFERENCES,
+    MEASURES,
+    RATIOS,
+    SPEEDUPS,
+    Configuration,
+    compare_pairs,
+    gather_configurations,
+)
+from switchbench.compare.step_times import step_time_contrast
 from switchbench.record import TimingRecord
 from switchbench.store import read_manifest, read_runs, read_timings
 from tests.compare.made_up import make_configuration, make_pair
@@ -62,10 +72,10 @@ def test_the_loss_difference_is_paired_by_seed():
 
 
 def test_one_seed_has_no_interval_and_says_so():
-    """Where seeds matter at all: a step is timed once, and FLOPs are arithmetic."""
+    """Where seeds matter at all: step times have an error of their own, and FLOPs are arithmetic."""
     for comparison in make_pair({0: [2.0, 1.8, 1.7]}, {0: [1.9, 1.7, 1.6]}).comparisons:
         assert comparison.value is not None
-        assert comparison.ci95 is None
+        assert (comparison.ci95 is None) == (comparison.measure != "step_time_ratio")
         varies = comparison.measure not in ("step_time_ratio", "flops_ratio_provisioned")
         assert ("SINGLE_SEED" in comparison.caveats) == varies
 
@@ -81,7 +91,7 @@ def test_a_quality_that_is_not_reached_has_no_value():
         assert pair.measured(measure).value is None
         assert pair.measured(measure).ci95 is None
         assert "NOT_REACHED" in pair.measured(measure).caveats
-    for measure in ("delta_nll", *RATIOS):
+    for measure in (*DIFFERENCES, *RATIOS):
         assert pair.measured(measure).value is not None
         assert "NOT_REACHED" not in pair.measured(measure).caveats
 
@@ -259,14 +269,17 @@ def test_the_break_even_is_the_step_speedup_read_the_other_way_round():
 
 
 def test_ratios_of_cost_by_hand():
-    """Sparse over dense; memory is a mean over seeds with Student's interval in logarithms, the others have none."""
+    """Sparse over dense; memory has Student's interval over seeds in logarithms, step times their own, FLOPs none."""
     peaks = {0: 300.0, 1: 360.0}
     dense = make_configuration(DENSE, {0: [1.7], 1: [1.7]}, twin_of=(SPARSE.config_id,), peak_memory_bytes=200)
     sparse = make_configuration(SPARSE, {0: [1.6], 1: [1.6]}, step_time_s=0.05)
     ends = {seed: row.model_copy(update={"peak_memory_bytes": peaks[seed]}) for seed, row in sparse.ends.items()}
     (pair,) = compare_pairs([dense, replace(sparse, ends=ends)], sweep="s")
     step_time, flops, memory = (pair.measured(measure) for measure in RATIOS)
-    assert (step_time.value, step_time.ci95, step_time.caveats) == (pytest.approx(2.5), None, ("CPU_TIMING",))
+    assert (step_time.value, step_time.caveats) == (pytest.approx(2.5), ("CPU_TIMING",))
+    contrast = step_time_contrast(pair.dense.timing, pair.sparse.timing)
+    assert contrast is not None
+    assert step_time.ci95 == tuple(math.exp(end) for end in contrast.interval())
     provisioned = [side.ends[0].provisioned_train_flops for side in (pair.sparse, pair.dense)]
     assert flops.value == pytest.approx(provisioned[0] / provisioned[1])
     assert (flops.ci95, flops.caveats) == (None, ())
@@ -292,5 +305,69 @@ def test_measures_are_those_that_were_promised():
     assert MEASURES == (
         "delta_nll", "step_speedup", "time_speedup", "flops_speedup_provisioned", "flops_speedup_executed",
         "break_even_step_time_ratio", "step_time_ratio", "flops_ratio_provisioned", "peak_memory_ratio",
+        "delta_bits_per_byte",
     )  # fmt: skip
-    assert ("delta_nll", *SPEEDUPS, *RATIOS) == MEASURES
+    assert {*DIFFERENCES, *SPEEDUPS, *RATIOS} == set(MEASURES)
+
+
+# The noise of the sweep, and that of the step times
+
+
+def test_the_noise_of_other_pairs_counts():
+    """Alone the pair's two seeds leave one degree of freedom; with eight configurations there are seven."""
+    generator = random.Random(0)
+    others = [make_spec(num_experts=2 + number) for number in range(6)]
+    noise = {spec.config_id: {seed: [1.6 + generator.gauss(0, 0.01)] for seed in range(2)} for spec in others}
+    pair = [
+        make_configuration(DENSE, {0: [1.700], 1: [1.712]}, twin_of=(SPARSE.config_id,)),
+        make_configuration(SPARSE, {0: [1.645], 1: [1.643]}),
+    ]
+    (alone,) = compare_pairs(pair, sweep="s")
+    (among,) = compare_pairs([*pair, *(make_configuration(each, noise[each.config_id]) for each in others)], sweep="s")
+    narrow, wide = among.measured("delta_nll"), alone.measured("delta_nll")
+    assert (wide.degrees_of_freedom, narrow.degrees_of_freedom) == (1, 7)
+    assert narrow.value == pytest.approx(-0.062)
+    assert narrow.value == pytest.approx(wide.value)
+    assert narrow.ci95 is not None
+    assert wide.ci95 is not None
+    assert narrow.ci95[1] < 0 < wide.ci95[1]
+    bits = among.measured("delta_bits_per_byte")
+    assert bits.value == pytest.approx(-0.062 / math.log(2))
+    assert bits.ci95 == tuple(pytest.approx(end / math.log(2)) for end in narrow.ci95)
+
+
+def test_a_single_seed_takes_the_noise_of_the_others_and_says_so():
+    many = [
+        make_configuration(
+            make_spec(num_experts=experts), {seed: [1.6 + 0.01 * (seed == experts)] for seed in range(3)}
+        )
+        for experts in (2, 8)
+    ]
+    pair = [
+        make_configuration(DENSE, {0: [1.7]}, twin_of=(SPARSE.config_id,)),
+        make_configuration(SPARSE, {0: [1.6]}),
+    ]
+    (found,) = compare_pairs([*pair, *many], sweep="s")
+    assert found.measured("delta_nll").ci95 is not None
+    assert found.measured("delta_nll").caveats == ("NOISE_OF_OTHERS",)
+    assert found.measured("step_speedup").caveats[0] == "SINGLE_SEED"
+
+
+def test_the_scatter_of_the_steps_is_in_the_interval_of_the_time_speedup():
+    dense, sparse = {0: [2.0, 1.8, 1.7], 1: [2.0, 1.8, 1.72]}, {0: [1.9, 1.7, 1.65], 1: [1.9, 1.71, 1.65]}
+    pair = make_pair(dense, sparse)
+    steps, time, ratio = (pair.measured(name) for name in ("step_speedup", "time_speedup", "step_time_ratio"))
+    assert None not in (steps.standard_error, time.standard_error, ratio.standard_error)
+    assert time.standard_error == pytest.approx(math.hypot(steps.standard_error, ratio.standard_error))  # type: ignore[arg-type]
+    assert pair.measured("break_even_step_time_ratio").standard_error == steps.standard_error
+
+
+def test_tokens_of_different_tokenizers_are_compared_in_bits_per_byte_alone():
+    pair = make_pair({0: [1.7], 1: [1.72]}, {0: [3.6], 1: [3.7]}, tokenizer="gpt2", bits_per_byte=2.3)
+    for measure in ("delta_nll", *SPEEDUPS):
+        assert pair.measured(measure).value is None
+        assert "MIXED_TOKENIZERS" in pair.measured(measure).caveats
+    bits = pair.measured("delta_bits_per_byte")
+    assert bits.value == pytest.approx(2.3 - 1.71 / math.log(2))
+    assert bits.ci95 is not None
+    assert bits.caveats == ()

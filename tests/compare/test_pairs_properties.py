@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from switchbench.compare import RATIOS, SPEEDUPS, Configuration, Pair, compare_pairs
+from switchbench.compare import DIFFERENCES, RATIOS, SPEEDUPS, Configuration, Pair, compare_pairs
 from switchbench.record import RunRecord
 from tests.compare.made_up import Nlls, make_configuration, make_pair
 
@@ -44,7 +44,9 @@ def test_a_configuration_against_itself_is_exactly_one(nlls: Nlls):
     )
     ends, starts = (statistics.fmean(nll[i] for nll in nlls.values()) for i in (2, 0))
     expected = None if starts < ends else 1.0
-    assert values(pairs[0]) == {"delta_nll": 0.0} | dict.fromkeys(SPEEDUPS, expected) | dict.fromkeys(RATIOS, 1.0)
+    assert values(pairs[0]) == dict.fromkeys(DIFFERENCES, 0.0) | dict.fromkeys(SPEEDUPS, expected) | dict.fromkeys(
+        RATIOS, 1.0
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -81,7 +83,7 @@ def test_what_every_comparison_keeps(dense: Nlls, sparse: Nlls):
         if comparison.ci95 is not None:
             low, high = comparison.ci95
             assert comparison.bound is None
-            assert low <= comparison.value * (1 + 1e-9) or comparison.measure == "delta_nll"
+            assert low <= comparison.value * (1 + 1e-9) or comparison.measure in DIFFERENCES
             assert low - 1e-9 <= comparison.value <= high + 1e-9
         if comparison.value is None:
             assert comparison.ci95 is None
