@@ -12,6 +12,7 @@ from switchbench.report.figures.elements import Figure, Sketch, Width
 from switchbench.report.figures.estimates import sketch_estimates
 from switchbench.report.figures.evidence import Evidence, gather_evidence
 from switchbench.report.figures.expert_load import sketch_expert_load
+from switchbench.report.figures.frontier import sketch_frontier
 from switchbench.report.figures.parameters import sketch_parameters
 from switchbench.report.figures.quality import sketch_quality
 from switchbench.report.figures.scaling import sketch_scaling
@@ -21,6 +22,7 @@ from switchbench.report.figures.svg import to_svg
 
 _SKETCHES: tuple[Callable[[Evidence], Sketch], ...] = (
     sketch_quality,
+    sketch_frontier,
     sketch_parameters,
     sketch_seeds,
     sketch_capacity,

@@ -76,7 +76,7 @@ def sketch_quality(evidence: Evidence) -> Sketch:
     shown = quality_panels(evidence, pair)
     name = describe(pair.sparse, among=evidence.configurations)
     steps = pair.measured("step_speedup")
-    has_schedule = any(side.schedule for panel in shown for side in (panel.dense, panel.sparse))
+    has_schedule = any(len(side.schedule) > 1 for panel in shown for side in (panel.dense, panel.sparse))
     sentences = [
         f"Held-out nll of {name} and its dense twin, matched on {equal_in(pair.matched_on)}; lower is better. "
         f"Markers: annealed points, {means_text([len(pair.seeds)])}"
@@ -223,7 +223,7 @@ def _draw_panel(axes: Axes, panel: Panel, *, target: float) -> None:
     axes.set_ylabel("held-out nll (nats/token)")
     for side in (panel.dense, panel.sparse):
         color, marker = COLORS[side.role], MARKERS[side.role]
-        if side.schedule:
+        if len(side.schedule) > 1:
             axes.plot(*zip(*side.schedule, strict=True), color=color, linewidth=0.8, alpha=FAINT)
         means = [spread.mean for spread in side.nll]
         errors = [[spread.mean - spread.ends[0] for spread in side.nll], [s.ends[1] - s.mean for s in side.nll]]

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 from switchbench import units
 
 Side = Literal["x", "y"]
-_WIDE_RANGE = 30.0
+_WIDE_RANGE = 60.0
 """Largest over smallest value from which only the powers of ten are marked, or (below) 1, 2 and 5 of each."""
 _NARROW_RANGE = 3.0
 """Below this a scale is marked in even steps."""
