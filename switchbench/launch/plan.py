@@ -308,6 +308,8 @@ def write_plan_manifest(plan: Plan) -> None:
             command=command_line(),
             axes=list(sweep.axes),
             primary=sweep.primary and PrimaryPair.model_validate(vars(sweep.primary)),
+            min_effect=sweep.min_effect,
+            confidence=sweep.confidence,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             cells=cells,
             tuning=[TunedConfiguration.model_validate(asdict(choice)) for choice in sweep.choices],

@@ -98,6 +98,10 @@ class Manifest(BaseModel):
     command: str = Field(description="The command that runs it, and completes it.")
     axes: tuple[str, ...] = Field((), description="Paths of the swept settings.")
     primary: PrimaryPair | None = Field(None, description="The pair that the verdict is about, if the file names one.")
+    min_effect: float = Field(
+        0.005, description="The smallest difference in quality that matters, as a share of the dense twin's."
+    )
+    confidence: float = Field(0.95, description="How sure a verdict must be.")
     created_at: str = Field(description="UTC, ISO 8601.")
     cells: tuple[ManifestCell, ...] = Field(description="The runs, in the order of the expansion; tries come first.")
     tuning: tuple[TunedConfiguration, ...] = Field((), description="What tuning came to, a configuration each.")
@@ -113,7 +117,9 @@ def write_manifest(folder: SweepFolder, manifest: Manifest) -> None:
     with contextlib.suppress(OSError, ValueError):  # there is none, or a damaged one
         _check_version(json.loads(folder.manifest_path.read_bytes()), path=folder.manifest_path)
     content = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(folder.manifest_path, (content + "\n").encode())
+    # The command and the file's name are as the system gave them, and what is no letter there stands for bytes.
+    readable = content.encode(errors="surrogateescape").decode(errors="replace")
+    write_atomically(folder.manifest_path, (readable + "\n").encode())
 
 
 def read_manifest(folder: SweepFolder) -> Manifest:

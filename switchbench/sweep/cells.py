@@ -8,7 +8,7 @@ from switchbench.cost import count_parameters
 from switchbench.spec import RunSpec, SparseFFNSpec
 from switchbench.sweep.fields import FIELDS, value_at
 from switchbench.sweep.formulas import Dropped
-from switchbench.sweep.pair import Primary
+from switchbench.sweep.pair import CONFIDENCE, MIN_EFFECT, Primary
 from switchbench.sweep.shapes import TOLERANCE
 from switchbench.sweep.source import Findings, Place
 from switchbench.sweep.twins import Baseline, dense_twin
@@ -99,6 +99,10 @@ class Sweep:
     """The configurations that constraints keep out, in the order of the axes."""
     primary: Primary | None = None
     """The pair that the verdict is about; None: the file names none, or its values are not tuned yet."""
+    min_effect: float = MIN_EFFECT
+    """The smallest difference in quality that matters, as a share of the dense twin's."""
+    confidence: float = CONFIDENCE
+    """How sure a verdict must be."""
     expected: str = ""
     """What was expected before the first run; may be empty."""
     tuning: Tuning | None = None

@@ -43,8 +43,9 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[
     primary = None
     if not findings:
         twins = twins_of(specs, baselines=outline.baselines, findings=findings)
-    if outline.primary is not None and not findings:
-        primary = find_primary(outline.primary, specs, dropped=dropped, axes=axes, twins=twins, findings=findings)
+    named = outline.report.primary
+    if named is not None and not findings:
+        primary = find_primary(named, specs, dropped=dropped, axes=axes, twins=twins, findings=findings)
     if outline.tune and not findings:
         made = [twin for each in twins.values() for twin in each.values()]
         check_equal_tries(outline.tune, [*specs, *made], findings=findings)
@@ -58,6 +59,8 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[
         axes=axes,
         dropped=tuple(dropped),
         primary=primary,
+        min_effect=outline.report.min_effect,
+        confidence=outline.report.confidence,
     )
     if not outline.tune:
         return sweep

@@ -9,7 +9,7 @@ from switchbench.sweep.entries import as_written, is_of, items_of, known_entries
 from switchbench.sweep.fields import FIELDS, KIND, KINDS, SECTIONS, SEED, children
 from switchbench.sweep.formulas import Formula, read_constraints, read_derive
 from switchbench.sweep.names import kinds_of
-from switchbench.sweep.pair import PrimaryPair, read_report
+from switchbench.sweep.pair import ReportSettings, read_report
 from switchbench.sweep.source import Findings, Place, did_you_mean
 from switchbench.sweep.tune import TuneAxis, check_conditions, check_formulas, check_primary, read_tune, read_tune_seeds
 from switchbench.sweep.twins import BASELINES, Baseline
@@ -51,8 +51,8 @@ class Outline:
     """The seeds of the tries."""
     baselines: dict[Baseline, Place] = field(default_factory=dict)
     """The baselines, and where they stand."""
-    primary: PrimaryPair | None = None
-    """The pair that the sweep's verdict is about."""
+    report: ReportSettings = field(default_factory=ReportSettings)
+    """The pair that the sweep's verdict is about, and what that takes."""
     doubtful: set[str] = field(default_factory=set)
     """Fields whose real value is unknown since something is wrong with it: nothing more is said about those."""
 
@@ -76,9 +76,9 @@ def read_outline(root: Node, *, findings: Findings) -> Outline:
     if "sweep" in entries:
         _read_sweep(entries["sweep"].node, outline=outline, findings=findings)
     if "report" in entries:
-        outline.primary = read_report(entries["report"], baselines=outline.baselines, findings=findings)
-        if outline.primary is not None:
-            check_primary(outline.tune, outline.primary, findings=findings)
+        outline.report = read_report(entries["report"], baselines=outline.baselines, findings=findings)
+        if outline.report.primary is not None:
+            check_primary(outline.tune, outline.report.primary, findings=findings)
     if "extends" in entries:  # a file's own was taken out when its parent was read
         message = "extends is resolved before settings from the command line; write it into the file"
         findings.add(entries["extends"].place, message)

@@ -1,7 +1,8 @@
-"""The pair of configurations that a sweep's verdict is about: ``report.primary``."""
+"""What a sweep's verdict is about and what it takes: ``report.primary``, ``min_effect`` and ``confidence``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from switchbench.spec import RunSpec, SparseFFNSpec
 from switchbench.sweep.document import BROKEN, Entry, Node, describe, has_broken, plain
@@ -13,8 +14,17 @@ from switchbench.sweep.source import Findings, Place, did_you_mean
 from switchbench.sweep.twins import BASELINES, Baseline
 from switchbench.sweep.values import check_value
 
-REPORT_KEYS = ["primary"]
+REPORT_KEYS = ["primary", "min_effect", "confidence"]
 PRIMARY_KEYS = ["sparse", "dense"]
+MIN_EFFECT = 0.005
+"""The smallest difference in quality that matters, as a share of the dense twin's, where the file does not say."""
+CONFIDENCE = 0.95
+"""How sure a verdict must be, where the file does not say."""
+BOUNDS: dict[Literal["min_effect", "confidence"], tuple[float, float]] = {
+    "min_effect": (0.0, 1.0),
+    "confidence": (0.5, 1.0),
+}
+"""Above what and below what these must be."""
 EXAMPLE = "{sparse: {num_experts: 16}, dense: iso_flop}"
 
 
@@ -42,7 +52,19 @@ class Primary:
     """What the two have in common."""
 
 
-def read_report(entry: Entry, *, baselines: Mapping[Baseline, Place], findings: Findings) -> PrimaryPair | None:
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """What ``report`` says."""
+
+    primary: PrimaryPair | None = None
+    """The pair; None: none is named."""
+    min_effect: float = MIN_EFFECT
+    """The smallest difference that matters."""
+    confidence: float = CONFIDENCE
+    """How sure a verdict must be."""
+
+
+def read_report(entry: Entry, *, baselines: Mapping[Baseline, Place], findings: Findings) -> ReportSettings:
     """Read ``report``.
 
     Args:
@@ -50,10 +72,33 @@ def read_report(entry: Entry, *, baselines: Mapping[Baseline, Place], findings: 
         baselines: The sweep's baselines.
         findings: Takes the problems.
     """
-    report = known_entries(entry.node, REPORT_KEYS, label="report", doubtful=set(), findings=findings)
-    if not report or "primary" not in report:
+    report = known_entries(entry.node, REPORT_KEYS, label="report", doubtful=set(), findings=findings) or {}
+    primary = _read_primary(report["primary"], baselines=baselines, findings=findings) if "primary" in report else None
+    min_effect, confidence = (
+        _read_share(key, report[key].node, findings=findings) if key in report else None for key in BOUNDS
+    )
+    return ReportSettings(
+        primary=primary,
+        min_effect=MIN_EFFECT if min_effect is None else min_effect,
+        confidence=CONFIDENCE if confidence is None else confidence,
+    )
+
+
+def _read_share(key: Literal["min_effect", "confidence"], node: Node, *, findings: Findings) -> float | None:
+    """Read a number between two bounds."""
+    low, high = BOUNDS[key]
+    value = node.value
+    if value is BROKEN:
         return None
-    primary = report["primary"]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value < high:
+        findings.add(
+            node.place, f"report.{key} must be a number above {low:g} and below {high:g}, got {describe(node)}"
+        )
+        return None
+    return float(value)
+
+
+def _read_primary(primary: Entry, *, baselines: Mapping[Baseline, Place], findings: Findings) -> PrimaryPair | None:
     parts = known_entries(primary.node, PRIMARY_KEYS, label="report.primary", doubtful=set(), findings=findings)
     if parts is None:
         return None

@@ -8,6 +8,7 @@ from switchbench.spec import RunSpec
 from switchbench.sweep.fields import FIELDS, KIND, KINDS, SECTIONS, Field, children
 from switchbench.sweep.names import SHORT_NAMES, path_of
 from switchbench.sweep.outline import FILE_SCHEMA, NAME
+from switchbench.sweep.pair import BOUNDS, CONFIDENCE, MIN_EFFECT
 from switchbench.sweep.tune import TUNABLE
 from switchbench.sweep.twins import BASELINES
 
@@ -120,7 +121,25 @@ def _report() -> dict[str, Any]:
         },
         "The pair that the verdict is about.",
     )
-    return _mapping({"primary": pair})
+    return _mapping(
+        {
+            "primary": pair,
+            "min_effect": {
+                "type": "number",
+                "exclusiveMinimum": BOUNDS["min_effect"][0],
+                "exclusiveMaximum": BOUNDS["min_effect"][1],
+                "default": MIN_EFFECT,
+                "description": "The smallest difference in quality that matters, as a share of the dense twin's.",
+            },
+            "confidence": {
+                "type": "number",
+                "exclusiveMinimum": BOUNDS["confidence"][0],
+                "exclusiveMaximum": BOUNDS["confidence"][1],
+                "default": CONFIDENCE,
+                "description": "How sure a verdict must be.",
+            },
+        }
+    )
 
 
 def _when() -> dict[str, Any]:

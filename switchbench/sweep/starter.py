@@ -52,6 +52,8 @@ sweep:
 
 report:
   primary: {{sparse: {{num_experts: 16}}, dense: iso_flop}}   # the pair that the verdict is about
+  min_effect: 0.005           # the smallest difference that matters, as a share of the dense twin's nll
+  confidence: 0.95            # how sure a verdict must be
 """
 
 

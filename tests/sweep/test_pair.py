@@ -2,7 +2,10 @@
 
 import pytest
 
+from switchbench.compare import Rules
+from switchbench.store import Manifest
 from switchbench.sweep import Primary
+from switchbench.sweep.pair import CONFIDENCE, MIN_EFFECT
 from tests.sweep.marks import without_marks
 
 TEXT = """\
@@ -52,9 +55,28 @@ def test_the_pair_is_no_part_of_any_identity(load):
     assert ids[0] == ids[1]
 
 
+def test_what_a_verdict_takes(load):
+    sweep = load(TEXT, "report.min_effect=1e-2", "report.confidence=0.9")
+    assert (sweep.min_effect, sweep.confidence) == (0.01, 0.9)
+    assert sweep.primary is not None
+    without = load(TEXT)
+    assert (without.min_effect, without.confidence) == (MIN_EFFECT, CONFIDENCE)
+    assert [cell.spec.run_id for cell in sweep.cells] == [cell.spec.run_id for cell in without.cells]
+
+
+def test_old_manifests_and_reports_take_what_files_take_by_default():
+    fields = Manifest.model_fields
+    assert (fields["min_effect"].default, fields["confidence"].default) == (MIN_EFFECT, CONFIDENCE)
+    assert (Rules().min_effect, Rules().confidence) == (MIN_EFFECT, CONFIDENCE)
+
+
 PRIMARY = "{sparse: {num_experts: 16, model.ffn.capacity_factor: 2.0}, dense: iso_total_params}"
 WHOLE = "  primary: " + PRIMARY
 PROBLEMS = [
+    (WHOLE, "  min_effect: §0", ["report.min_effect must be a number above 0 and below 1, got 0"]),
+    (WHOLE, "  confidence: §95", ["report.confidence must be a number above 0.5 and below 1, got 95"]),
+    (WHOLE, "  confidence: §[0.9]", ["report.confidence must be a number above 0.5 and below 1, got a list"]),
+    (WHOLE, "  confidence: §true", ["report.confidence must be a number above 0.5 and below 1, got true"]),
     (WHOLE, "  §primry: 3", ["report.primry is not a key. Did you mean 'primary'?"]),
     (PRIMARY, "§3", ["report.primary must be a mapping (sparse, dense), got 3"]),
     (WHOLE, "  §primary: {}", ["report.primary lacks the key sparse"]),
