@@ -1,5 +1,6 @@
 """Checks, as CI runs them: `nox` runs the default sessions, `nox -s NAME` one of them."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "oracles", "smoke", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "oracles", "browser", "smoke", "docs"]
 
 ROOT = Path(__file__).parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
 
 SMOKE_SWEEP = """\
@@ -64,6 +66,16 @@ def oracles(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """The report's page in a headless Chromium or Chrome that is installed; skipped where there is none."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        session.skip(f"none of {', '.join(BROWSERS)} is installed")
+    session.install("-e", ".", *groups("browser"))
+    session.run("pytest", "-m", "browser", *(session.posargs or ["tests/browser"]), env={"SWITCHBENCH_BROWSER": found})
+
+
+@nox.session
 def smoke(session: nox.Session) -> None:
     """A tiny real sweep and report from the installed wheel, outside the checkout."""
     with tempfile.TemporaryDirectory() as folder:
@@ -76,6 +88,7 @@ def smoke(session: nox.Session) -> None:
         session.run("switchbench", "sweep", "smoke.yaml", "--dry-run")
         session.run("switchbench", "sweep", "smoke.yaml")
         session.run("switchbench", "report")
+        assert Path("results/smoke/report/report.html").is_file(), "the wheel holds the templates of the page"
         session.run("switchbench", "report", "--json", silent=True)
         session.run("switchbench", "sweep", "smoke.yaml")
 

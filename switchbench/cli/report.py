@@ -1,19 +1,89 @@
-"""`switchbench report`: draw the tables."""
+"""`switchbench report`: the tables in the terminal, and the page."""
 
-from switchbench.cli.arguments import AsJson, OnlySweep, Results
-from switchbench.cli.output import DEFAULT_RESULTS, plain_console
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from switchbench.cli.arguments import AsJson, Budgets, OnlySweep, Results, StepTimes, TargetNll
+from switchbench.cli.output import DEFAULT_RESULTS, plain_console, print_lines
+from switchbench.errors import ResultsFolderError, UsageError
+
+Format = Literal["terminal", "html"]
 
 
 def report(
     results: Results = DEFAULT_RESULTS,
     sweep: OnlySweep = None,
+    target_nll: TargetNll = None,
+    budget: Budgets = None,
+    step_times: StepTimes = None,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="terminal: only the tables here; html: only the page. Default: both.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the page there. Default: report/ in the folder of the sweep.",
+            show_default=False,
+        ),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the tables: dense against sparse head to head, what each costs, what capacity buys, how cost grows."""
-    from switchbench.report import build_report, render_report, report_json
+    """Draw the tables and write the page: dense against sparse head to head, figures, costs, routing and every run."""
+    from switchbench.report import build_report, parse_questions, render_report, report_json
 
-    built = build_report(results, sweep=sweep)
+    if format_ == "terminal" and (output is not None or open_ or as_json):
+        given = "--output" if output is not None else "--open" if open_ else "--json"
+        raise UsageError(f"{given} has no use with --format terminal, which prints the tables and writes nothing")
+    questions = parse_questions(target_nll=target_nll, budgets=budget or (), step_times=step_times or ())
+    built = build_report(results, sweep=sweep, questions=questions)
+    is_page_asked = format_ == "html" or output is not None or open_
     if as_json:
         print(report_json(built))
-    else:
+    elif format_ != "html":
         render_report(built, console=plain_console())
+    sys.stdout.flush()
+    if format_ == "terminal" or (as_json and not is_page_asked):
+        return
+    try:
+        pages = _write_pages(built, results=results, output=output)
+    except ResultsFolderError as error:
+        if is_page_asked:
+            raise
+        print(f"warning: {error}", file=sys.stderr)
+        return
+    is_answer = format_ == "html" and not as_json
+    print_lines([str(page) for page in pages], file=sys.stdout if is_answer else sys.stderr)
+    if open_ and not webbrowser.open(pages[-1].resolve().as_uri()):
+        print(f"warning: there is no browser to open {pages[-1]} in", file=sys.stderr)
+
+
+def _write_pages(built: Any, *, results: Path, output: Path | None) -> list[Path]:
+    """Write the pages that do not show the results as they are, and the index of several; give the paths of all."""
+    from switchbench.report.places import places_of
+
+    places = places_of(built, results=results, output=output)
+    for place in places:
+        if place.is_up_to_date:
+            continue
+        print(f"Drawing the page of {place.sweep.name} ...", file=sys.stderr, flush=True)
+        from switchbench.report.page import write_page
+
+        write_page(place)
+    pages = [place.path for place in places]
+    if len(places) > 1 and places[0].index is not None:
+        from switchbench.report.page import write_index
+
+        write_index(places)
+        pages.append(places[0].index)
+    return pages

@@ -80,7 +80,7 @@ def test_the_tables_are_those_of_the_terminal(tmp_path: Path):
     write_study(tmp_path, studies)
     report = build_report(tmp_path)
     (sweep,) = json.loads(report_json(report))["sweeps"]
-    assert [table["key"] for table in sweep["tables"]] == ["head_to_head", "cost", "break_even", "capacity"]
+    assert [table["key"] for table in sweep["tables"]] == ["head_to_head", "cost", "break_even", "capacity", "routing"]
     for shown, table in zip(report.sweeps[0].tables, sweep["tables"], strict=True):
         assert table["title"] == shown.title
         keys = [column["key"] for column in table["columns"]]
