@@ -143,8 +143,8 @@ def doubts_about(corpus: PreparedCorpus, *, name: str) -> list[str]:
         )
     if corpus.invalid_bytes:
         documents = "1 document" if corpus.invalid_documents == 1 else f"{corpus.invalid_documents:,} documents"
-        fate = "are tokens like all others" if corpus.tokenizer_path is None else "were read as U+FFFD"
-        doubts.append(f"{corpus.invalid_bytes:,} bytes in {documents} of {name} are no UTF-8, and {fate}")
+        fate = "kept as they are" if corpus.tokenizer_path is None else "read as U+FFFD"
+        doubts.append(f"bytes that are no UTF-8, {fate}: {corpus.invalid_bytes:,} in {documents} of {name}")
     return doubts
 
 

@@ -109,7 +109,7 @@ def _rows(data: DataSpec, *, revision: str | None) -> Iterator[dict[str, Any]]:
         )
         return
     folder = _folder(data)
-    if not any(folder.glob(name) for name in ("dataset_dict.json", "state.json")):
+    if not any((folder / name).exists() for name in ("dataset_dict.json", "state.json")):
         yield from datasets.load_dataset(str(folder), split=data.hf_split, streaming=True)
         return
     saved = datasets.load_from_disk(str(folder))

@@ -142,3 +142,47 @@ def test_too_few_tokens_are_refused(length: int):
         TrainBatches(counting(length), seq_len=8, batch_tokens=8, seed=0)
     with pytest.raises(CorpusError, match=rf"^{length} tokens "):
         held_out_batches(counting(length), seq_len=8, batch_tokens=8, max_tokens=None)
+
+
+@settings(deadline=None)
+@given(shape=shapes, num_windows=st.integers(1, 30), seed=st.integers(0, 1000))
+def test_a_part_of_the_text_is_seen_again_and_again(shape: tuple[int, int, int], num_windows: int, seed: int):
+    seq_len, batch_tokens, length = shape
+    batches = TrainBatches(
+        counting(length), seq_len=seq_len, batch_tokens=batch_tokens, seed=seed, unique_tokens=num_windows * seq_len
+    )
+    per_epoch = batches.windows_per_epoch
+    available = (length - 1) // seq_len
+    assert per_epoch == min(num_windows, available)
+    stream = sequences(batches, num_windows=3 * per_epoch, per_batch=batch_tokens // seq_len)
+    epochs = [stream[i * per_epoch : (i + 1) * per_epoch] for i in range(3)]
+    assert all(sorted(epoch) == sorted(epochs[0]) for epoch in epochs), "the same sequences, in another order"
+    starts = sorted(row[0] for row in epochs[0])
+    assert len(set(starts)) == per_epoch
+    assert all(start % seq_len == 0 for start in starts)
+    gaps = np.diff([*starts, available * seq_len]) // seq_len
+    assert gaps.max() - gaps.min() <= 1, "spread evenly over the stream"
+
+
+def test_half_of_the_part_is_within_the_part():
+    seen = [
+        {tuple(row) for row in sequences(batches, num_windows=windows, per_batch=1)}
+        for windows in (64, 32)
+        for batches in (TrainBatches(counting(4097), seq_len=8, batch_tokens=8, seed=0, unique_tokens=8 * windows),)
+    ]
+    assert seen[1] < seen[0]
+
+
+@settings(deadline=None)
+@given(seq_len=st.integers(1, 9), num_documents=st.integers(1, 40), seed=st.integers(0, 99))
+def test_documents_that_fill_a_window_are_never_cut(seq_len: int, num_documents: int, seed: int):
+    stream = counting(num_documents * (seq_len + 1))
+    batches = TrainBatches(stream, seq_len=seq_len, batch_tokens=2 * seq_len, seed=seed, window_tokens=seq_len + 1)
+    assert batches.windows_per_epoch == num_documents
+    rows = sequences(batches, num_windows=num_documents, per_batch=2)
+    documents = stream.reshape(num_documents, seq_len + 1)[:, :-1].tolist()
+    assert sorted(rows) == documents
+    held_out = held_out_batches(
+        stream, seq_len=seq_len, batch_tokens=2 * seq_len, max_tokens=None, window_tokens=seq_len + 1
+    )
+    assert torch.cat([batch.inputs_BS for batch in held_out]).tolist() == documents
