@@ -69,6 +69,7 @@ def test_step_answers_with_parts_that_make_up_the_step() -> None:
         parts = row["forward_s"] + row["backward_s"] + row["optimizer_s"]
         assert 0.5 * row["median_s"] < parts < 1.5 * row["median_s"]  # medians of parts need not add up
         assert row["tokens_per_second"] == pytest.approx(256 / row["median_s"])
+        assert (row["model"]["d_model"], row["model"]["ffn"].get("num_experts", 1)) == (16, row["num_experts"])
 
 
 def test_without_json_it_draws_a_table() -> None:

@@ -100,6 +100,9 @@ def measure_step(
                 },
                 "tokens_per_second": num_tokens / columns["median_s"],
                 "speed_over_dense": median_ratio(dense_s, times_s),
+                "model": spec.model.model_dump(mode="json"),  # so that a report knows it again
+                "seq_len": SEQ_LEN,
+                "vocab_size": VOCAB_SIZE,
             }
         )
     return rows

@@ -6,7 +6,7 @@ points has been trained for any time between them, as far as log-linear interpol
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -21,6 +21,8 @@ from switchbench.compare.pool import batch_tokens_of, text_of
 
 ISO_TIME = "iso_time"
 """What such comparisons are matched on."""
+Curves = Mapping[str, dict[int, Curve]]
+"""The annealed points of every configuration, by its id and by seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class EqualTime:
     sparse: Configuration
     """The sparse configuration, at its end."""
     dense: Configuration
-    """The dense one that is best after that time; where none has points around it, the one that comes nearest."""
+    """The dense one that is best within that time; where none was trained for so long, the one that comes nearest."""
     train_time_s: float
     """Training time of the sparse runs: steps times the exclusive step time."""
     sparse_nll: float | None
@@ -38,7 +40,8 @@ class EqualTime:
     dense_nll: float | None
     """The same of the dense one after that time."""
     candidates: int
-    """Dense configurations with annealed points both before and after that time."""
+    """Dense configurations that it was chosen from: those with annealed points on both sides of that time, and those
+    that ended before it; 0 where there are only such, since nothing is known then of dense models after that time."""
     comparisons: tuple[Comparison, ...]
     """The measures. ``delta_nll`` is at equal time, the target of the speed-ups is the dense nll there."""
 
@@ -52,14 +55,16 @@ def compare_at_equal_time(
 ) -> tuple[EqualTime, ...]:
     """Compare every sparse configuration that was timed to the best dense one of the same text and batch.
 
-    The dense one is the best by the mean over the seeds that it shares with the sparse one.
+    The dense one is the best by the mean over the seeds that it shares with the sparse one. One that ended before may
+    be the best still, in less time.
 
     Args:
         configurations: All configurations of a sweep.
         sweep: Its name.
         target_nll: The quality that speed-ups are measured at; None: the dense one's after the sparse one's time.
     """
-    usable = [each for each in configurations if each.curves and each.timing is not None]
+    curves = {each.config_id: each.curves for each in configurations}
+    usable = [each for each in configurations if curves[each.config_id] and each.timing is not None]
     found = []
     for sparse in usable:
         dense = [
@@ -67,10 +72,10 @@ def compare_at_equal_time(
             for each in usable
             if each.role == "dense"
             and (text_of(each), batch_tokens_of(each)) == (text_of(sparse), batch_tokens_of(sparse))
-            and each.curves.keys() & sparse.curves.keys()
+            and curves[each.config_id].keys() & curves[sparse.config_id].keys()
         ]
         if sparse.role == "sparse" and dense:
-            found.append(_compare(sparse, dense, sweep=sweep, target_nll=target_nll))
+            found.append(_compare(sparse, dense, curves, sweep=sweep, target_nll=target_nll))
     return tuple(found)
 
 
@@ -101,30 +106,40 @@ def cut_curve(curve: Curve, *, tokens: float) -> Curve | None:
 
 
 def _compare(
-    sparse: Configuration, dense: Sequence[Configuration], *, sweep: str, target_nll: float | None
+    sparse: Configuration, dense: Sequence[Configuration], curves_of: Curves, *, sweep: str, target_nll: float | None
 ) -> EqualTime:
-    tokens = fmean(curve[-1].tokens for curve in sparse.curves.values())
+    own = curves_of[sparse.config_id]
+    tokens = fmean(curve[-1].tokens for curve in own.values())
     time_s = tokens * _time_per_token(sparse)
-    cut = {each.config_id: _cut_curves(each, sparse, time_s=time_s) for each in dense}
+    cut = {
+        each.config_id: _cut_curves(each, curves_of[each.config_id], seeds=own.keys(), time_s=time_s) for each in dense
+    }
+    spanning = [each for each in dense if cut[each.config_id]]
+    for each in dense:
+        ends_s = [curve[-1].tokens * _time_per_token(each) for curve in curves_of[each.config_id].values()]
+        if spanning and not cut[each.config_id] and max(ends_s) < time_s:
+            cut[each.config_id] = {seed: curve for seed, curve in curves_of[each.config_id].items() if seed in own}
     candidates = [each for each in dense if cut[each.config_id]]
 
     def nll(each: Configuration) -> float:
         return fmean(curve[-1].nll for curve in cut[each.config_id].values())
 
-    best = min(candidates, key=nll, default=None) or min(dense, key=lambda each: _distance(each, time_s=time_s))
+    best = min(candidates, key=nll, default=None) or min(
+        dense, key=lambda each: _distance(each, curves_of[each.config_id], time_s=time_s)
+    )
     curves = cut[best.config_id]
-    sides = Sides(dense=best, sparse=sparse, dense_curves=curves, sparse_curves=sparse.curves, target_nll=target_nll)
+    sides = Sides(dense=best, sparse=sparse, dense_curves=curves, sparse_curves=own, target_nll=target_nll)
     pair = compare_sides(Match(dense=best, sparse=sparse, matched_on=(ISO_TIME,)), sides, sweep=sweep)
     caveats: list[str] = list(timing_caveats([best.timing, sparse.timing]))
     if not candidates:
         caveats.append(Caveat.OUTSIDE_RANGE)
     elif len(candidates) > 1:
-        caveats.append(Caveat.PICKED_BEST)
+        caveats += [Caveat.PICKED_BEST] if best in spanning else [Caveat.PICKED_BEST, Caveat.ENDED_BEFORE]
     return EqualTime(
         sparse=sparse,
         dense=best,
         train_time_s=time_s,
-        sparse_nll=fmean(sparse.curves[seed][-1].nll for seed in pair.seeds) if pair.seeds else None,
+        sparse_nll=fmean(own[seed][-1].nll for seed in pair.seeds) if pair.seeds else None,
         dense_nll=nll(best) if curves else None,
         candidates=len(candidates),
         comparisons=tuple(
@@ -133,17 +148,19 @@ def _compare(
     )
 
 
-def _cut_curves(dense: Configuration, sparse: Configuration, *, time_s: float) -> dict[int, Curve]:
+def _cut_curves(
+    dense: Configuration, curves: dict[int, Curve], *, seeds: Collection[int], time_s: float
+) -> dict[int, Curve]:
     """The curves of a dense configuration up to a time, at the seeds that it shares; none where one ends before."""
     tokens = time_s / _time_per_token(dense)
-    cut = {seed: cut_curve(curve, tokens=tokens) for seed, curve in dense.curves.items() if seed in sparse.curves}
+    cut = {seed: cut_curve(curve, tokens=tokens) for seed, curve in curves.items() if seed in seeds}
     kept = {seed: curve for seed, curve in cut.items() if curve is not None}
     return kept if len(kept) == len(cut) else {}
 
 
-def _distance(dense: Configuration, *, time_s: float) -> float:
+def _distance(dense: Configuration, curves: dict[int, Curve], *, time_s: float) -> float:
     """How far, as the logarithm of a ratio, the times of a dense configuration's points are from a time."""
-    times = [point.tokens * _time_per_token(dense) for curve in dense.curves.values() for point in curve]
+    times = [point.tokens * _time_per_token(dense) for curve in curves.values() for point in curve]
     return min(abs(math.log(time / time_s)) for time in times)
 
 

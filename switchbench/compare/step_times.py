@@ -25,11 +25,26 @@ def step_time_contrast(dense: TimingRecord | None, sparse: TimingRecord | None) 
     """
     if dense is None or sparse is None:
         return None
-    return add_errors(math.log(sparse.step_time_s / dense.step_time_s), [_log_error(dense), _log_error(sparse)])
+    return add_errors(math.log(sparse.step_time_s / dense.step_time_s), [_error_of(dense), _error_of(sparse)])
 
 
-def _log_error(timing: TimingRecord) -> tuple[float, float]:
-    """The standard error of the logarithm of a step time, and its degrees of freedom."""
-    deviation = (timing.step_time_q75_s - timing.step_time_q25_s) / IQR_OF_NORMAL
-    error = MEDIAN_OVER_MEAN * deviation / math.sqrt(timing.num_steps)
-    return error / timing.step_time_s, max(1.0, IQR_EFFICIENCY * (timing.num_steps - 1))
+def log_error(median_s: float, *, q25_s: float, q75_s: float, num_steps: int) -> tuple[float, float]:
+    """Give the standard error of the logarithm of a median step time, and its degrees of freedom.
+
+    Args:
+        median_s: The median.
+        q25_s: First quartile.
+        q75_s: Third quartile.
+        num_steps: Steps that were timed.
+    """
+    error = MEDIAN_OVER_MEAN * (q75_s - q25_s) / IQR_OF_NORMAL / math.sqrt(num_steps)
+    return error / median_s, max(1.0, IQR_EFFICIENCY * (num_steps - 1))
+
+
+def _error_of(timing: TimingRecord) -> tuple[float, float]:
+    return log_error(
+        timing.step_time_s,
+        q25_s=timing.step_time_q25_s,
+        q75_s=timing.step_time_q75_s,
+        num_steps=timing.num_steps,
+    )

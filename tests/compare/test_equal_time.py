@@ -77,6 +77,18 @@ def test_the_best_dense_one_of_several_is_chosen():
     assert Caveat.PICKED_BEST in found.measured("delta_nll").caveats
 
 
+def test_a_dense_one_that_ended_before_may_be_the_best_still():
+    """It took half of the time and is better than the one that was at it then; alone, it would say nothing."""
+    dense, sparse = make_study()
+    quick = make_configuration(LARGE, {seed: [1.75, 1.6, 1.5] for seed in SEEDS}, step_time_s=0.0075)
+    (found,) = compare_at_equal_time([dense, quick, sparse], sweep="s")
+    assert (found.dense.config_id, found.candidates) == (quick.config_id, 2)
+    assert found.dense_nll == pytest.approx(1.5)
+    assert {Caveat.ENDED_BEFORE, Caveat.PICKED_BEST} <= set(found.measured("delta_nll").caveats)
+    (alone,) = compare_at_equal_time([quick, sparse], sweep="s")
+    assert (alone.candidates, alone.measured("delta_nll").value) == (0, None)
+
+
 @pytest.mark.parametrize("step_s", [0.0201, 0.0049])
 def test_nothing_is_extrapolated(step_s: float):
     """The sparse run takes longer than the dense one's end, or less than its first annealed point."""
