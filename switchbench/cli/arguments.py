@@ -11,3 +11,30 @@ OnlySweep = Annotated[str | None, typer.Option(metavar="NAME", help="Only this s
 """Which of the sweeps there."""
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
 """Whether the answer is for a program."""
+TargetNll = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NLL",
+        help="Speed-ups at this quality, in nats per token. Default: each dense twin's own at its end.",
+        show_default=False,
+    ),
+]
+"""The quality that speed-ups are measured at."""
+Budgets = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="3e15FLOPs|10min|2GiB",
+        help="The best dense and the best sparse configuration within it; may be repeated, then all hold.",
+        show_default=False,
+    ),
+]
+"""What a training may take."""
+StepTimes = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Who is sooner on another machine, by what `bench step --json` wrote there; may be repeated.",
+        show_default=False,
+    ),
+]
+"""Step times of other machines."""

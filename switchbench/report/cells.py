@@ -112,8 +112,17 @@ def ratio_cell(comparison: Comparison) -> Cell:
     return Cell(text=text, value=comparison.value, ci95=comparison.ci95, caveats=comparison.caveats)
 
 
-def time_to_target_cell(configuration: Configuration, pair: Pair | None, *, is_twin: bool) -> Cell:
-    """Steps up to the target quality times the exclusive step time; the target of a dense twin is its own end."""
+def time_to_target_cell(
+    configuration: Configuration, pair: Pair | None, *, is_twin: bool, target_nll: float | None = None
+) -> Cell:
+    """Steps up to the target quality times the exclusive step time; the target of a dense twin is its own end.
+
+    Args:
+        configuration: The configuration.
+        pair: The pair that it is the sparse side of; None: of none, in this row.
+        is_twin: Whether it is the dense twin of another.
+        target_nll: One target for all; None: each dense twin's own.
+    """
     caveats: list[str] = list(timing_caveats([configuration.timing]))
     row = example_row(configuration)
     if pair is not None:
@@ -124,8 +133,11 @@ def time_to_target_cell(configuration: Configuration, pair: Pair | None, *, is_t
             return Cell(text=NOT_REACHED, caveats=in_order(caveats))
         tokens, is_bound = pair.crossing.tokens, pair.crossing.is_bound
     else:
-        curve = mean_curve(list(configuration.curves.values())) if is_twin and configuration.curves else ()
-        own = first_crossing(curve, target_nll=curve[-1].nll) if curve else None
+        has_target = is_twin or target_nll is not None
+        curve = mean_curve(list(configuration.curves.values())) if has_target and configuration.curves else ()
+        own = first_crossing(curve, target_nll=curve[-1].nll if target_nll is None else target_nll) if curve else None
+        if own is None and curve:
+            return Cell(text=NOT_REACHED, caveats=in_order([*caveats, Caveat.NOT_REACHED]))
         if own is None:
             return Cell(text=UNKNOWN)
         tokens, is_bound = own.tokens, own.is_bound

@@ -31,6 +31,8 @@ class Contents:
     """The pairs of twins."""
     mixtures: Mixtures
     """What the runs have not in common."""
+    target_nll: float | None = None
+    """The quality that speed-ups are measured at; None: each dense twin's own at its end."""
 
 
 def groups_of(contents: Contents) -> list[list[Configuration]]:

@@ -26,6 +26,10 @@ def report_document(report: Report) -> dict[str, Any]:
         footnote of every code). A table has a key, a title, columns (key, header, unit), rows (config_id, None where a
         row is of several; cells: by the key of their column, each with value, spread, ci95, bound, text and caveats)
         and notes. An unknown number is None, never NaN.
+
+        Each sweep also has ``frontiers`` (see ``Frontier``) and ``step_times`` (see ``StepTimeVerdict``; empty unless
+        asked for). ``budget`` has the answer of each sweep to the budgets asked for (see ``BestUnderBudget``), with who
+        is ``better`` and a ``sentence``; None where none were. ``comparisons`` with ``iso_time`` are of equal time.
     """
     document = {
         "schema_version": REPORT_SCHEMA,
@@ -33,6 +37,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "runs": [row.model_dump(mode="json") for sweep in report.sweeps for row in sweep.runs],
         "annealed": [row.model_dump(mode="json") for sweep in report.sweeps for row in sweep.earlier],
         "timings": [row.model_dump(mode="json") for sweep in report.sweeps for row in sweep.timings],
+        "budget": [answer for sweep in report.sweeps if (answer := _budget(sweep)) is not None] or None,
         "comparisons": [asdict(comparison) for sweep in report.sweeps for comparison in sweep.comparisons],
         "caveats": {caveat.value: caveat.footnote for caveat in Caveat},
     }
@@ -57,8 +62,17 @@ def _sweep(sweep: SweepReport) -> dict[str, Any]:
         "notes": list(sweep.notes),
         "tables": [_table(table) for table in sweep.tables],
         "scaling": [asdict(scaling) for scaling in sweep.scaling],
+        "frontiers": [asdict(frontier) for frontier in sweep.frontiers],
+        "step_times": [asdict(verdict) for verdict in sweep.step_times],
         "estimates": None if sweep.estimates is None else asdict(sweep.estimates),
     }
+
+
+def _budget(sweep: SweepReport) -> dict[str, Any] | None:
+    """The best under the budgets that were asked for; None: none were."""
+    if sweep.budget is None:
+        return None
+    return asdict(sweep.budget) | {"better": sweep.budget.better, "sentence": sweep.budget_sentence}
 
 
 def _table(table: Table) -> dict[str, Any]:

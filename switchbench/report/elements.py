@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from switchbench.caveats import footnote_of
-from switchbench.compare import Comparison, Configuration, Pair, Scaling
+from switchbench.compare import BestUnderBudget, Comparison, Configuration, Frontier, Pair, Scaling
+from switchbench.compare.elsewhere import StepTimeVerdict
 from switchbench.record import FINAL_STATUSES, RunRecord, TimingRecord
 from switchbench.store import PrimaryPair, SweepFolder
 
@@ -66,7 +67,8 @@ class Table:
     """A table of a report."""
 
     key: str
-    """``head_to_head``, ``cost``, ``break_even``, ``capacity``, ``scaling``, ``estimates`` or ``tuning``."""
+    """``head_to_head``, ``cost``, ``break_even``, ``capacity``, ``scaling``, ``estimates``, ``tuning``,
+    ``frontier``, ``equal_time``, ``budget`` or ``step_times``."""
     title: str
     """What it shows."""
     columns: tuple[Column, ...]
@@ -173,7 +175,7 @@ class SweepReport:
     primary: PrimaryPair | None
     """The pair that the sweep file names."""
     comparisons: tuple[Comparison, ...]
-    """All measures of all pairs."""
+    """All measures of all pairs, and of every sparse configuration at equal time."""
     scaling: tuple[Scaling, ...]
     """How all costs grow with all parameters."""
     estimates: EstimateErrors | None
@@ -184,6 +186,16 @@ class SweepReport:
     """The earlier annealed points."""
     timings: tuple[TimingRecord, ...]
     """The exclusive step times."""
+    frontiers: tuple[Frontier, ...] = ()
+    """Which side is better under which budgets, by resource."""
+    budget: BestUnderBudget | None = None
+    """The best under the budgets that were asked for; None: none were."""
+    budget_sentence: str = ""
+    """The same in a sentence."""
+    step_times: tuple[StepTimeVerdict, ...] = ()
+    """Who is sooner on which machine; empty where no step times of other machines were given."""
+    asked: str = ""
+    """What it was asked in particular, as a text that tells one request from another; empty: nothing."""
 
     @property
     def has_open_runs(self) -> bool:

@@ -63,7 +63,7 @@ def head_to_head_table(contents: Contents) -> Table:
             perplexity_cell(configuration, contents.mixtures),
             quality_cell(configuration, "bits_per_byte", contents.mixtures),
             difference_cell(pair),
-            time_to_target_cell(configuration, pair, is_twin=is_twin),
+            time_to_target_cell(configuration, pair, is_twin=is_twin, target_nll=contents.target_nll),
             timed_cell(configuration, "tokens_per_second", units.count),
             *(speedup_cell(pair.measured(measure) if pair else None, is_twin=is_twin) for measure in _SPEEDUPS),
             seeds_cell(configuration),

@@ -66,7 +66,7 @@ def places_of(report: Report, *, results: Path, output: Path | None = None) -> t
             folder = sweep.folder.report
         else:
             folder = output if is_alone else output / sweep.folder.path.resolve().name
-        inputs = _identify([code, "" if index is None else str(index), *_states(sweep.folder)])
+        inputs = _identify([code, sweep.asked, "" if index is None else str(index), *_states(sweep.folder)])
         return PagePlace(sweep=sweep, path=folder / "report.html", index=index, inputs=inputs)
 
     return tuple(place(sweep) for sweep in report.sweeps)

@@ -9,8 +9,10 @@ from switchbench.compare import Configuration, Scaling, compare_pairs, fit_scali
 from switchbench.errors import NothingToReportError, ResultsFolderError
 from switchbench.record import RunRecord, TimingRecord
 from switchbench.report.aggregates import describe
+from switchbench.report.answers import answer_questions, name_target
 from switchbench.report.elements import Counts, Report, RunProblem, SweepReport
 from switchbench.report.estimates import estimate_errors
+from switchbench.report.questions import Questions
 from switchbench.report.scaling import how_to_read
 from switchbench.report.summary import summarize_sweep
 from switchbench.report.tables import build_tables
@@ -25,15 +27,18 @@ from switchbench.store import (
     read_timings,
 )
 
+NO_QUESTIONS = Questions()
+"""What a report is usually asked: nothing in particular."""
 _EXAMPLE = "switchbench sweep experiments/capacity.yaml"
 
 
-def build_report(results: Path, *, sweep: str | None = None) -> Report:
+def build_report(results: Path, *, sweep: str | None = None, questions: Questions = NO_QUESTIONS) -> Report:
     """Read the results and put them into tables.
 
     Args:
         results: A root of results (its direct children are the sweeps), or the folder of one sweep.
         sweep: Only the sweep of this name.
+        questions: What it is asked in particular.
 
     Returns:
         The sweeps with at least one run that went well, in the order of their names.
@@ -57,7 +62,7 @@ def build_report(results: Path, *, sweep: str | None = None) -> Report:
         except ResultsFolderError as error:
             warnings.warn(f"The sweep in {folder.path} is passed over: {error}", ResultsFileWarning, stacklevel=2)
             continue
-        report = _report_of(folder, manifest)
+        report = _report_of(folder, manifest, questions=questions)
         (reports if report.counts.ok else unusable).append(report)
     if reports:
         for report in unusable:
@@ -68,10 +73,13 @@ def build_report(results: Path, *, sweep: str | None = None) -> Report:
     raise NothingToReportError(f"There is no sweep in {results}. Run one first: `{_EXAMPLE}`")
 
 
-def _report_of(folder: SweepFolder, manifest: Manifest) -> SweepReport:
+def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions) -> SweepReport:
     runs, timings = read_runs(folder), read_timings(folder)
     configurations = gather_configurations(manifest, runs=runs, timings=timings)
-    pairs = compare_pairs(configurations, sweep=manifest.sweep)
+    own = compare_pairs(configurations, sweep=manifest.sweep)
+    target_nll = questions.target_nll
+    pairs = own if target_nll is None else compare_pairs(configurations, sweep=manifest.sweep, target_nll=target_nll)
+    answers = answer_questions(configurations, pairs=pairs, sweep=manifest.sweep, questions=questions)
     scaling = fit_scaling(configurations)
     asked = {run_id for configuration in configurations for run_id in configuration.run_ids.values()}
     ends = [end for configuration in configurations for end in configuration.ends.values()]
@@ -94,23 +102,33 @@ def _report_of(folder: SweepFolder, manifest: Manifest) -> SweepReport:
         folder=folder,
         file=manifest.file,
         command=manifest.command,
-        summary=summarize_sweep(configurations, pairs=pairs, primary=manifest.primary),
+        summary=summarize_sweep(configurations, pairs=own, primary=manifest.primary),
         counts=counts,
         tables=(
-            *build_tables(configurations, pairs=pairs, scaling=scaling),
+            *answers.first,
+            *name_target(
+                build_tables(configurations, pairs=pairs, scaling=scaling, target_nll=target_nll), target_nll=target_nll
+            ),
+            *answers.last,
             *([] if (tuning := tuning_table(manifest.tuning)) is None else [tuning]),
         ),
         problems=tuple(_problems(configurations, folder=folder)),
         notes=tuple(
             [
                 *untuned_notes(manifest.tuning),
+                *answers.notes,
                 *_notes(counts, timings=list(reference.values()), has_pairs=bool(pairs), ends=ends, scaling=scaling),
             ]
         ),
         configurations=configurations,
         pairs=tuple(pairs),
         primary=manifest.primary,
-        comparisons=tuple(comparison for pair in pairs for comparison in pair.comparisons),
+        comparisons=(*(each for pair in pairs for each in pair.comparisons), *answers.comparisons),
+        frontiers=answers.frontiers,
+        budget=answers.budget,
+        budget_sentence=answers.budget_sentence,
+        step_times=answers.step_times,
+        asked=repr(questions) if questions.is_any else "",
         scaling=scaling,
         estimates=estimate_errors(configurations),
         runs=tuple(ends),

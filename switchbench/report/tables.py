@@ -22,14 +22,17 @@ from switchbench.report.cells import (
 from switchbench.report.contents import Contents, configuration_table, groups_of
 from switchbench.report.elements import Cell, Column, Table
 from switchbench.report.estimates import estimates_table
-from switchbench.report.floor import floor_table, overfitting_table
 from switchbench.report.head_to_head import break_even_table, head_to_head_table
 from switchbench.report.routing import routing_table
 from switchbench.report.scaling import scaling_table
 
 
 def build_tables(
-    configurations: Sequence[Configuration], *, pairs: Sequence[Pair], scaling: Sequence[Scaling]
+    configurations: Sequence[Configuration],
+    *,
+    pairs: Sequence[Pair],
+    scaling: Sequence[Scaling],
+    target_nll: float | None = None,
 ) -> tuple[Table, ...]:
     """Build the tables of a sweep, those that it has something for.
 
@@ -37,17 +40,19 @@ def build_tables(
         configurations: All configurations of the sweep; those without a run that went well get no row.
         pairs: The pairs of twins among them.
         scaling: How their costs grow.
+        target_nll: The quality that speed-ups are measured at; None: each dense twin's own at its end.
     """
     finished = tuple(configuration for configuration in configurations if configuration.finished)
-    contents = Contents(configurations=finished, pairs=tuple(pairs), mixtures=mixtures_of(finished))
+    contents = Contents(
+        configurations=finished, pairs=tuple(pairs), mixtures=mixtures_of(finished), target_nll=target_nll
+    )
     tables = [head_to_head_table(contents), _cost(contents)]
     break_even = break_even_table(contents)
     if break_even is not None:
         tables.append(break_even)
     if any(configuration.role == "sparse" for configuration in finished):
         tables.append(_capacity(contents))
-    known = (floor_table(contents), overfitting_table(contents))
-    further = (*known, routing_table(contents), scaling_table(scaling), estimates_table(contents))
+    further = (routing_table(contents), scaling_table(scaling), estimates_table(contents))
     return (*tables, *(table for table in further if table is not None))
 
 
