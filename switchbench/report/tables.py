@@ -22,6 +22,7 @@ from switchbench.report.cells import (
 from switchbench.report.contents import Contents, configuration_table, groups_of
 from switchbench.report.elements import Cell, Column, Table
 from switchbench.report.estimates import estimates_table
+from switchbench.report.floor import floor_table, overfitting_table
 from switchbench.report.head_to_head import break_even_table, head_to_head_table
 from switchbench.report.routing import routing_table
 from switchbench.report.scaling import scaling_table
@@ -52,7 +53,8 @@ def build_tables(
         tables.append(break_even)
     if any(configuration.role == "sparse" for configuration in finished):
         tables.append(_capacity(contents))
-    further = (routing_table(contents), scaling_table(scaling), estimates_table(contents))
+    known = (floor_table(contents), overfitting_table(contents))
+    further = (*known, routing_table(contents), scaling_table(scaling), estimates_table(contents))
     return (*tables, *(table for table in further if table is not None))
 
 
