@@ -12,11 +12,11 @@ from switchbench.report.page.runs import Failure, Setting, failures_of, runs_tab
 from switchbench.report.page.tables import TableView, view_table
 
 _SECTIONS = {
-    "head-to-head": ("Head to head", ("verdicts", "head_to_head")),
+    "head-to-head": ("Head to head", ("budget", "verdicts", "head_to_head", "equal_time")),
     "figures": ("Figures", ()),
-    "cost": ("Cost", ("cost", "break_even")),
+    "cost": ("Cost", ("cost", "break_even", "step_times")),
     "routing": ("Routing health", ("routing", "capacity")),
-    "fits": ("Fits", ("fits", "fit", "residuals", "frontier", "scaling")),
+    "fits": ("Fits", ("fits", "frontier", "scaling")),
     "more": ("More tables", ()),
 }
 """The sections with tables, in their order: title, and the keys of their tables; what is in none stands in the last."""

@@ -22,7 +22,7 @@ def write_plain(root: Path, *, name: str = "capacity") -> SweepFolder:
             Study(make_spec(num_experts=16), {0: [1.9, 1.6, 1.60], 1: [1.9, 1.6, 1.58]}, step_time_s=0.03),
             Study(
                 make_spec(num_experts=16, capacity_factor=2.0),
-                {0: [1.9, 1.6, 1.57], 1: [1.9, 1.6, 1.56]},
+                {0: [1.9, 1.7, 1.62], 1: [1.9, 1.7, 1.61]},
                 step_time_s=0.031,
             ),
         ],
