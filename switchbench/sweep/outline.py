@@ -18,6 +18,8 @@ from switchbench.sweep.values import check_value
 FILE_SCHEMA = 1
 """Version of the sweep file's language."""
 ROOT_KEYS = ["schema", "name", "question", "expected", "extends", "base", "sweep", "report"]
+EQUAL_TIME = "iso_time"
+"""What can be compared, but not trained."""
 SWEEP_KEYS = ["grid", "zip", "derive", "constraints", "seeds", "tune", "tune_seeds", "baselines"]
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}")
@@ -191,6 +193,13 @@ def _read_baselines(entry: Entry | None, *, outline: Outline, findings: Findings
             if baseline in outline.baselines:
                 findings.add(item.place, f"sweep.baselines has {baseline!r} twice")
             outline.baselines.setdefault(baseline, item.place)
+        elif item.value == EQUAL_TIME:
+            findings.add(
+                item.place,
+                f"{EQUAL_TIME!r} is not a baseline to train, since a measured time must not change what a run is: the "
+                "report compares at equal training time by itself, between the annealed points of dense runs. Take it "
+                f"out; allowed: {', '.join(BASELINES)}",
+            )
         elif item.value is not BROKEN:
             suggestion = did_you_mean(item.value, BASELINES) if isinstance(item.value, str) else ""
             allowed = f"allowed: {', '.join(BASELINES)}"

@@ -162,6 +162,10 @@ WRONG_VALUES = [
             "a list is not a baseline",
         ],
     ),
+    (
+        SPARSE + "sweep: {baselines: [iso_flop, §iso_time]}\n",
+        ["'iso_time' is not a baseline to train, since a measured time must not change what a run is: the report"],
+    ),
 ]
 
 WRONG_TOGETHER = [
