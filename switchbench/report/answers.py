@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 
 from switchbench.caveats import Caveat
 from switchbench.compare import (
+    MEASURES,
     BestUnderBudget,
     Comparison,
     Configuration,
+    EqualTime,
     Frontier,
     Pair,
     best_under,
@@ -16,6 +18,7 @@ from switchbench.compare import (
     pool_of,
 )
 from switchbench.compare.elsewhere import StepTimeVerdict, judge_step_times
+from switchbench.compare.judgements import Rules, judge_comparisons
 from switchbench.report.aggregates import mixtures_of
 from switchbench.report.contents import Contents
 from switchbench.report.elements import Table
@@ -51,7 +54,12 @@ class Answers:
 
 
 def answer_questions(
-    configurations: Sequence[Configuration], *, pairs: Sequence[Pair], sweep: str, questions: Questions
+    configurations: Sequence[Configuration],
+    *,
+    pairs: Sequence[Pair],
+    sweep: str,
+    questions: Questions,
+    rules: Rules | None = None,
 ) -> Answers:
     """Work out what is said of a sweep beyond its pairs.
 
@@ -60,12 +68,17 @@ def answer_questions(
         pairs: The pairs of twins among them.
         sweep: Its name.
         questions: What the report was asked in particular.
+        rules: What it takes to win; None: the usual.
     """
     finished = tuple(configuration for configuration in configurations if configuration.finished)
     contents = Contents(configurations=finished, pairs=tuple(pairs), mixtures=mixtures_of(finished))
     pool = pool_of(configurations)
     frontiers = find_frontiers(pool, sweep=sweep)
-    equal_time = compare_at_equal_time(configurations, sweep=sweep, target_nll=questions.target_nll)
+    equal_time = _judged(
+        compare_at_equal_time(configurations, sweep=sweep, target_nll=questions.target_nll),
+        configurations=configurations,
+        rules=rules or Rules(),
+    )
     first: list[Table] = []
     budget, sentence = None, ""
     if questions.budgets:
@@ -102,6 +115,16 @@ def answer_questions(
         budget_sentence=sentence,
         step_times=verdicts,
     )
+
+
+def _judged(
+    found: Sequence[EqualTime], *, configurations: Sequence[Configuration], rules: Rules
+) -> tuple[EqualTime, ...]:
+    """Give comparisons at equal time their verdicts, corrected for their own number."""
+    sides = {configuration.config_id: configuration for configuration in configurations}
+    judged = judge_comparisons([each for one in found for each in one.comparisons], sides=sides, rules=rules)
+    size = len(MEASURES)
+    return tuple(replace(each, comparisons=judged[i * size : (i + 1) * size]) for i, each in enumerate(found))
 
 
 def name_target(tables: Sequence[Table], *, target_nll: float | None) -> tuple[Table, ...]:

@@ -33,6 +33,7 @@ def equal_time_table(found: Sequence[EqualTime], contents: Contents) -> Table | 
         Column(key="dense", header="best dense then"),
         Column(key="dense_nll", header="nll\n(dense)", unit="nats/token"),
         Column(key="delta_nll", header="sparse vs\ndense", unit="nats/token"),
+        Column(key="verdict", header="verdict"),
         Column(key="time_speedup", header="time\nspeed-up"),
         Column(key="peak_memory_ratio", header="peak\nmemory"),
     )
@@ -50,7 +51,7 @@ def _cells(found: EqualTime, contents: Contents) -> tuple[Cell, ...]:
     time = Cell(text=units.duration(found.train_time_s), value=found.train_time_s)
     if difference.value is None or found.sparse_nll is None or found.dense_nll is None:
         unknown = Cell(text=UNKNOWN)
-        return (time, unknown, unknown, unknown, Cell(text=UNKNOWN, caveats=difference.caveats), unknown, unknown)
+        return (time, unknown, unknown, unknown, Cell(text=UNKNOWN, caveats=difference.caveats), *[unknown] * 3)
     text = f"{difference.value:+.3f}"
     if difference.ci95 is not None:
         text += f" [±{(difference.ci95[1] - difference.ci95[0]) / 2:.3f}]"
@@ -60,6 +61,7 @@ def _cells(found: EqualTime, contents: Contents) -> tuple[Cell, ...]:
         Cell(text=_name(found.dense, contents.configurations), value=found.dense.config_id),
         Cell(text=f"{found.dense_nll:.3f}", value=found.dense_nll),
         Cell(text=text, value=difference.value, ci95=difference.ci95, caveats=difference.caveats),
+        Cell(text=difference.verdict or UNKNOWN, value=difference.verdict),
         speedup_cell(found.measured("time_speedup"), is_twin=False),
         ratio_cell(found.measured("peak_memory_ratio")),
     )
