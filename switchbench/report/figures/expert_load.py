@@ -134,7 +134,7 @@ def _draw(load: Load, *, width: Width) -> Figure:
     if not load.is_by_expert:
         return _draw_layers(load, width=width)
     layers, experts, _ = load.values.shape
-    height = min(1.6, max(0.55, 0.07 * experts))
+    height = max(min(1.6, max(0.55, 0.07 * experts)), 2.0 / layers)  # room for the bar's label
     figure, axes = panels("narrow", number=layers, height=height)
     figure.set_size_inches(WIDTHS[width], height * layers + 0.7)
     for i, each in enumerate(axes):
@@ -149,7 +149,7 @@ def _draw(load: Load, *, width: Width) -> Figure:
     axes[-1].set_xlabel("training steps")
     bar = figure.colorbar(axes[-1].collections[0], ax=axes, fraction=0.05, aspect=8 * layers)
     names = {-2.0: "≤ ¼", -1.0: "½", 0.0: "1", 1.0: "2", 2.0: "≥ 4"}
-    _name_bar(bar, names, label="load over balanced load")
+    _name_bar(bar, names, label="load (1: balanced)")
     return figure
 
 
