@@ -155,7 +155,7 @@ def test_a_sweep_under_way_says_what_is_missing_and_how_to_go_on(tmp_path: Path)
     assert "4 of 9 runs went well 1 diverged 2 failed 2 missing" in text
     assert (
         "This sweep is not complete. What stands here is of the 4 runs that went well so far; 2 are missing and "
-        "2 failed. To complete it: switchbench sweep experiments/capacity.yaml" in text
+        "2 failed . To complete it: switchbench sweep experiments/capacity.yaml" in text
     )
     assert "the last line" in text
     assert "4cae576 (" in text
