@@ -71,13 +71,22 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Store fits.parquet and fits.json there. Default: in a sweep's own folder; of other tables, nowhere.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit a law of loss to runs, with intervals on what people use of it, and every reason to doubt it."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from switchbench.fitting import FitRequest, fit_json, fit_table, print_fit
+    from switchbench.errors import ResultsFolderError
+    from switchbench.fitting import FitRequest, fit_table, folder_of, print_fit, signed_json, store_fit
     from switchbench.fitting.columns import parse_columns
     from switchbench.fitting.request import parse_budget, parse_places
     from switchbench.laws import parse_loss
@@ -98,7 +107,17 @@ def fit(
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("fitting resamples", total=1.0)
         answer = fit_table(request, on_progress=lambda share: progress.update(task, completed=share))
+    content = signed_json(answer)
     if as_json:
-        print_json(fit_json(answer))
+        print_json(content)
     else:
         print_fit(answer, console=plain_console())
+    folder = output or folder_of(table)
+    if folder is None:
+        return
+    try:
+        store_fit(folder, content)
+    except ResultsFolderError as error:
+        if output is not None:
+            raise
+        errors.print(f"warning: {error}", markup=False, highlight=False, soft_wrap=True)

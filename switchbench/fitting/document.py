@@ -10,7 +10,7 @@ from switchbench.fitting.backtests import backtest_json
 from switchbench.fitting.budgets import budget_json, interval_json
 from switchbench.fitting.columns import ROLES
 from switchbench.fitting.request import TableFit
-from switchbench.laws import Goodness, Rival
+from switchbench.laws import Goodness, LawFit, Rival
 from switchbench.laws.identifiability import ParameterDoubt
 from switchbench.laws.study import Answer
 
@@ -69,12 +69,7 @@ def fit_json(answer: TableFit) -> dict[str, Any]:
             "seed": answer.request.seed,
         },
         "condition_number": known.condition_number,
-        "beside": {
-            "loss": str(study.beside.loss),
-            "objective": study.beside.objective,
-            "parameters": study.beside.values,
-            "rms_ln": study.beside.rms,
-        },
+        "beside": None if study.beside is None else _beside(study.beside),
         "laws": [_rival(each, chosen=each.law == fit.law) for each in study.rivals],
         "caveats": list(answer.caveats),
         "footnotes": {code: footnote_of(code) for code in dict.fromkeys(codes)},
@@ -94,6 +89,10 @@ def _parameter(answer: Answer, doubt: ParameterDoubt) -> dict[str, Any]:
         "is_bimodal": doubt.is_bimodal,
         "caveats": list(answer.caveats),
     }
+
+
+def _beside(fit: LawFit) -> dict[str, Any]:
+    return {"loss": str(fit.loss), "objective": fit.objective, "parameters": fit.values, "rms_ln": fit.rms}
 
 
 def _derived(answers: Sequence[Answer]) -> dict[str, list[dict[str, Any]]]:

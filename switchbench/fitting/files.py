@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from switchbench.errors import TableError
-from switchbench.store import SweepFolder, read_tries
+from switchbench.errors import ResultsFolderError, TableError
+from switchbench.store import SweepFolder, read_manifest
 
 PARQUET = (".parquet", ".pq")
 CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -17,8 +17,8 @@ CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 def read_table(path: Path) -> pa.Table:
     """Read a table.
 
-    A sweep's folder stands for the rows of its runs, without the tries of what it tunes. The files of a folder need not
-    have the same columns: what a file lacks is null.
+    A sweep's folder stands for the rows of the runs that it asks for, without the tries of what it tunes. The files of
+    a folder need not have the same columns: what a file lacks is null.
 
     Args:
         path: A file ``.parquet``, ``.csv`` or ``.tsv`` (or either with ``.gz``), or a folder.
@@ -35,7 +35,7 @@ def read_table(path: Path) -> pa.Table:
 
 def _read(path: Path) -> pa.Table:
     if (path / "runs").is_dir():
-        return _without(read_tries(SweepFolder(path)), _read_folder(path / "runs"))
+        return _reported(SweepFolder(path), _read_folder(path / "runs"))
     if path.is_dir():
         return _read_folder(path)
     if not path.exists():
@@ -61,13 +61,19 @@ def _read_folder(folder: Path) -> pa.Table:
         raise TableError(f"the files of {folder} do not fit together: {_first_line(error)}") from error
 
 
-def _without(tries: frozenset[str], table: pa.Table) -> pa.Table:
-    """Leave out what was only run for the choice of a value: its seeds and other values are not those of the study."""
+def _reported(folder: SweepFolder, table: pa.Table) -> pa.Table:
+    """Leave out what the sweep no longer asks for, and what was only run for the choice of a value: its seeds and other
+    values are not those of the study."""
     names = [name for name in ("run_id", "parent_run_id") if name in table.column_names]
-    if not tries or not names:
+    try:
+        cells = read_manifest(folder).cells
+    except ResultsFolderError:  # without a manifest, all that is there
         return table
+    if not names:
+        return table
+    reported = {cell.run_id for cell in cells if cell.role != "tuning"}
     ids = zip(*(table.column(name).to_pylist() for name in names), strict=True)
-    return table.filter(pa.array([tries.isdisjoint(each) for each in ids], pa.bool_()))
+    return table.filter(pa.array([not reported.isdisjoint(each) for each in ids], pa.bool_()))
 
 
 def _read_parquet(path: Path) -> pa.Table:

@@ -58,6 +58,8 @@ class FitRequest:
     """Where to predict the loss besides."""
     budget: Budget | None = None
     """What training may take, where the best model under it is asked for."""
+    is_alone: bool = False
+    """Whether nothing is fitted beside the law: no other form, and no other kind of loss."""
 
     @property
     def fit_id(self) -> str:
@@ -72,6 +74,7 @@ class FitRequest:
             "seed": self.seed,
             "places": [asdict(place) for place in self.places],
             "budget": None if self.budget is None else asdict(self.budget),
+            "is_alone": self.is_alone,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -124,6 +127,7 @@ def fit_table(
                 resamples=request.resamples,
                 seed=request.seed,
                 places=request.places,
+                is_alone=request.is_alone,
                 on_progress=on_progress,
             )
             budget = _under_budget(request, study, rows)

@@ -93,8 +93,11 @@ def _head(answer: TableFit, *, marks: _Marks) -> list[str]:
     lines.append(f"{len(fit.observations)} of {rows.num_read} rows: {', '.join(used)}")
     if rows.left_out:
         lines.append("Left out: " + "; ".join(f"{each.count} ({each.reason})" for each in rows.left_out))
-    beside = ", ".join(f"{name} {value:.4g}" for name, value in study.beside.values.items())
-    lines.append(f"Minimized: {fit.loss}, the sum is {fit.objective:.6g}. With {study.beside.loss} instead: {beside}")
+    minimized = f"Minimized: {fit.loss}, the sum is {fit.objective:.6g}."
+    if study.beside is not None:
+        beside = ", ".join(f"{name} {value:.4g}" for name, value in study.beside.values.items())
+        minimized += f" With {study.beside.loss} instead: {beside}"
+    lines.append(minimized)
     return [*lines, _intervals(study)]
 
 

@@ -7,10 +7,13 @@ import numpy as np
 from switchbench.laws.law import Law
 from switchbench.laws.points import Center, Floats, Points
 
-GOLDEN = (np.sqrt(5.0) - 1) / 2
-SECTIONS = 60
-"""Golden sections of the range of sizes: to nine digits of ln N, less than the rounding of a loss can show."""
-BISECTIONS = 50
+STEPS = np.linspace(0.0, 1.0, 17)
+"""Sizes that are tried at once, as shares of the range that is left."""
+ROUNDS = 14
+"""Of tries, each an eighth of the range before: to nine digits of ln N, less than the rounding of a loss can show."""
+SECANTS = 50
+CLOSE = 1e-10
+"""ln of the compute is found once it moves by less."""
 WIDEST = 25.0
 """ln N is sought within this on either side of the middle of the data."""
 
@@ -57,19 +60,34 @@ def compute_multiplier(law: Law, internal: Floats, *, center: Center, log_comput
     """
     given = np.full(len(internal), log_compute)
     target = best_sizes(law, internal, center=center, log_compute=given, e=e)[1]
+
+    def excess(log_budget: Floats) -> Floats:
+        return best_sizes(law, internal, center=center, log_compute=log_budget, e=1.0)[1] - target
+
     low, high = given - WIDEST, given + WIDEST
-    is_reached = best_sizes(law, internal, center=center, log_compute=high, e=1.0)[1] <= target
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        is_worse = best_sizes(law, internal, center=center, log_compute=middle, e=1.0)[1] > target
-        low, high = np.where(is_worse, middle, low), np.where(is_worse, high, middle)
-    return np.where(is_reached, (low + high) / 2 - log_compute, np.nan)
+    at_low, at_high = excess(low), excess(high)
+    is_reached, middle, was_worse = (at_high <= 0) & (at_low >= 0), given, np.zeros(len(given))
+    for _ in range(SECANTS):
+        # Where the chord meets 0; an end that stays twice counts half (the Illinois rule), so that both ends move in.
+        previous = middle
+        with np.errstate(all="ignore"):
+            middle = np.where(at_low > at_high, (low * at_high - high * at_low) / (at_high - at_low), (low + high) / 2)
+        middle = np.clip(middle, low, high)
+        at_middle = excess(middle)
+        is_worse = np.where(at_middle > 0, 1, -1)
+        half = np.where(is_worse == was_worse, 0.5, 1.0)
+        low, at_low = np.where(is_worse > 0, (middle, at_middle), (low, half * at_low))
+        high, at_high = np.where(is_worse > 0, (high, half * at_high), (middle, at_middle))
+        was_worse = is_worse
+        if np.abs(middle - previous)[is_reached].max(initial=0.0) < CLOSE:
+            break
+    return np.where(is_reached, middle - log_compute, np.nan)
 
 
 def best_sizes(
     law: Law, internal: Floats, *, center: Center, log_compute: Floats, e: float, most_log_n: float = np.inf
 ) -> tuple[Floats, Floats]:
-    """Give ln N and ln L of the best split, (fits,) each, by golden sections.
+    """Give ln N and ln L of the best split, (fits,) each, on ever finer grids.
 
     Args:
         law: A form that depends on N and D.
@@ -79,21 +97,19 @@ def best_sizes(
         e: Experts.
         most_log_n: ln of the largest N allowed. Loss has one minimum along N, so that beyond it the limit is best.
     """
-    experts = np.array([e])
 
     def loss_at(x: Floats) -> Floats:
-        y = log_compute - np.log(6.0) - (x + center.log_n) - center.log_d
-        return law.evaluate(internal, Points(x=x[:, None], e=experts, y=y[:, None]))[0][:, 0]
+        y = log_compute[:, None] - np.log(6.0) - (x + center.log_n) - center.log_d
+        return law.evaluate(internal, Points(x=x, e=np.full(x.shape[1], e), y=y))[0]
 
     low, high = np.full(len(internal), -WIDEST), np.full(len(internal), WIDEST)
-    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    at_left, at_right = loss_at(left), loss_at(right)
-    for _ in range(SECTIONS):
-        goes_left = at_left < at_right
-        low, high = np.where(goes_left, low, left), np.where(goes_left, right, high)
-        new_left, new_right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-        tried = loss_at(np.where(goes_left, new_left, new_right))
-        at_left, at_right = np.where(goes_left, tried, at_right), np.where(goes_left, at_left, tried)
-        left, right = new_left, new_right
+    for _ in range(ROUNDS):
+        tried = low[:, None] + (high - low)[:, None] * STEPS
+        least = np.argmin(loss_at(tried), axis=1)
+        width = (high - low) / (len(STEPS) - 1)
+        low, high = (
+            np.maximum(low, low + (least - 1) * width),
+            np.minimum(high, low + (least + 1) * width),
+        )
     middle = np.minimum((low + high) / 2, most_log_n - center.log_n)
-    return middle + center.log_n, loss_at(middle)
+    return middle + center.log_n, loss_at(middle[:, None])[:, 0]

@@ -47,8 +47,9 @@ class FitStudy:
 
     fit: LawFit
     """The fit."""
-    beside: LawFit
-    """The same law with the other kind of loss: absolute values beside squares, and squares beside anything else."""
+    beside: LawFit | None
+    """The same law with the other kind of loss: absolute values beside squares, and squares beside anything else; None:
+    nothing was to be fitted beside."""
     grouping: Grouping
     """Which rows vary together."""
     method: IntervalMethod
@@ -64,7 +65,8 @@ class FitStudy:
     identifiability: Identifiability
     """What the data do not pin down."""
     rivals: tuple[Rival, ...]
-    """All forms that can be fitted to these rows, the best prediction of the largest size first."""
+    """All forms that can be fitted to these rows, the best prediction of the largest size first; none where nothing was
+    to be fitted beside, or rows are very many."""
     is_chosen: bool
     """Whether the form was chosen among them."""
     backtest: Backtest
@@ -82,6 +84,7 @@ def study_law(
     resamples: int | None = None,
     seed: int = 0,
     places: Sequence[Place] = (),
+    is_alone: bool = False,
     on_progress: Callable[[float], None] | None = None,
 ) -> FitStudy:
     """Fit a law, and find out how sure everything about it is.
@@ -94,6 +97,7 @@ def study_law(
         resamples: Of the bootstrap, 0 for none; None: 1000, or fewer where rows are very many.
         seed: Of the bootstrap's generator.
         places: Where to predict the loss besides.
+        is_alone: Whether nothing is fitted beside a law that was asked for: no other form, and no other kind of loss.
         on_progress: Takes the share of the resamples that is done.
 
     Raises:
@@ -103,7 +107,7 @@ def study_law(
     if law is not None:
         require_enough(law_of(law, observations), observations)
     is_large = len(observations) > MOST_ROWS_FOR_RIVALS
-    if law is None or not is_large:
+    if law is None or not (is_large or is_alone):
         rivals = compare_forms(observations, loss=loss)
     form = choose_law(rivals) if law is None else law_of(law, observations)
     fit = fit_law(observations, law=form, loss=loss)
@@ -119,9 +123,10 @@ def study_law(
     derived = [*derived_quantities(fit), *(prediction(place) for place in places)]
     found = intervals(fit, [*own, *derived], grouping=grouping, resamples=drawn, method=method)
     known = doubt(fit, intervals=found[: len(own)], grouping=grouping, resamples=drawn)
+    other = ROBUST_LOSS if loss.is_squares else DEFAULT_LOSS
     return FitStudy(
         fit=fit,
-        beside=fit_law(observations, law=form, loss=ROBUST_LOSS if loss.is_squares else DEFAULT_LOSS),
+        beside=None if is_alone else fit_law(observations, law=form, loss=other),
         grouping=grouping,
         method=method,
         resamples=drawn,

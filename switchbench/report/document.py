@@ -19,9 +19,9 @@ def report_document(report: Report) -> dict[str, Any]:
         report: The report.
 
     Returns:
-        ``schema_version``; ``sweeps`` (name, question, expected, file, command, summary, counts, notes, tables,
-        scaling: see ``Scaling``, and estimates: see ``EstimateErrors``, None where nothing was estimated); ``runs``
-        (one entry per run: the row of its end, its columns as keys); ``annealed`` (the rows of earlier
+        ``schema_version``; ``sweeps`` (name, question, expected, file, command, summary, counts, notes, tables, fits:
+        see ``fit_json``, scaling: see ``Scaling``, estimates: see ``EstimateErrors``, None if nothing was estimated);
+        ``runs`` (one entry per run: the row of its end, its columns as keys); ``annealed`` (the rows of earlier
         annealed points); ``timings``; ``comparisons`` (one entry per pair of twins and measure); ``caveats`` (the
         footnote of every code). A table has a key, a title, columns (key, header, unit), rows (config_id, None where a
         row is of several; cells: by the key of their column, each with value, spread, ci95, bound, text and caveats)
@@ -62,6 +62,7 @@ def _sweep(sweep: SweepReport) -> dict[str, Any]:
         "notes": list(sweep.notes),
         "tables": [_table(table) for table in sweep.tables],
         "scaling": [asdict(scaling) for scaling in sweep.scaling],
+        "fits": list(sweep.fits),
         "frontiers": [asdict(frontier) for frontier in sweep.frontiers],
         "step_times": [asdict(verdict) for verdict in sweep.step_times],
         "estimates": None if sweep.estimates is None else asdict(sweep.estimates),

@@ -7,7 +7,7 @@ import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from switchbench.caveats import footnote_of
 from switchbench.compare import BestUnderBudget, Comparison, Configuration, Frontier, Pair, Scaling
@@ -178,6 +178,8 @@ class SweepReport:
     """All measures of all pairs, and of every sparse configuration at equal time."""
     scaling: tuple[Scaling, ...]
     """How all costs grow with all parameters."""
+    fits: tuple[dict[str, Any], ...]
+    """The law of loss of its annealed points, as `switchbench fit --json` gives it; none where none can be fitted."""
     estimates: EstimateErrors | None
     """How far what was estimated before the runs was off; None: nothing was."""
     runs: tuple[RunRecord, ...]

@@ -12,6 +12,7 @@ from switchbench.report.aggregates import describe
 from switchbench.report.answers import answer_questions, name_target
 from switchbench.report.elements import Counts, Report, RunProblem, SweepReport
 from switchbench.report.estimates import estimate_errors
+from switchbench.report.fits import fit_law_of, fits_table
 from switchbench.report.questions import Questions
 from switchbench.report.scaling import how_to_read
 from switchbench.report.summary import summarize_sweep
@@ -95,6 +96,8 @@ def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions)
         not_in_manifest=len(strangers),
     )
     reference = {c.config_id: c.timing for c in configurations if c.timing is not None}
+    law = fit_law_of(folder, configurations)
+    further = (fits_table(law), tuning_table(manifest.tuning))
     return SweepReport(
         name=manifest.sweep,
         question=manifest.question,
@@ -110,7 +113,7 @@ def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions)
                 build_tables(configurations, pairs=pairs, scaling=scaling, target_nll=target_nll), target_nll=target_nll
             ),
             *answers.last,
-            *([] if (tuning := tuning_table(manifest.tuning)) is None else [tuning]),
+            *(table for table in further if table is not None),
         ),
         problems=tuple(_problems(configurations, folder=folder)),
         notes=tuple(
@@ -118,6 +121,7 @@ def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions)
                 *untuned_notes(manifest.tuning),
                 *answers.notes,
                 *_notes(counts, timings=list(reference.values()), has_pairs=bool(pairs), ends=ends, scaling=scaling),
+                *([law.reason] if law.answer is None else []),
             ]
         ),
         configurations=configurations,
@@ -130,6 +134,7 @@ def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions)
         step_times=answers.step_times,
         asked=repr(questions) if questions.is_any else "",
         scaling=scaling,
+        fits=() if law.answer is None else (law.answer,),
         estimates=estimate_errors(configurations),
         runs=tuple(ends),
         earlier=tuple(row for c in configurations for rows in c.earlier.values() for row in rows),
