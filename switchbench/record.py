@@ -82,6 +82,7 @@ class RunRecord(_Record):
     beta1: float = Field(description="AdamW's first decay rate.")
     beta2: float = Field(description="AdamW's second decay rate.")
     adam_epsilon: float = Field(description="AdamW's ε.")
+    replicate: int | None = Field(None, description="Number of the independent repetition of the same seed.")
     # Quality
     step: int | None = Field(None, description="Optimizer steps up to this point.")
     tokens_seen: int | None = Field(None, description="Training tokens up to this point.")

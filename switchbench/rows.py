@@ -58,6 +58,7 @@ def describe_run(spec: RunSpec, *, sweep: str, fraction: float = 1.0) -> dict[st
         "beta1": train.betas[0],
         "beta2": train.betas[1],
         "adam_epsilon": train.adam_epsilon,
+        "replicate": train.replicate,
         "params_total": parameters.total,
         "params_active": parameters.active,
         "params_non_embedding": parameters.non_embedding,

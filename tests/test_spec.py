@@ -48,6 +48,14 @@ def test_the_seed_is_in_the_run_and_not_in_the_configuration() -> None:
     assert runs[0].run_id != runs[0].config_id
 
 
+def test_a_repetition_draws_other_numbers_for_the_same_seed_and_is_another_configuration() -> None:
+    runs = [tiny_run(seed=seed, train={"replicate": number}) for seed in (0, 1) for number in (0, 1, 2)]
+    assert [run.random_seed for run in runs[::3]] == [0, 1]
+    assert len({run.random_seed for run in runs}) == 6
+    assert all(0 <= run.random_seed < 2**31 for run in runs)
+    assert len({run.config_id for run in runs}) == 3
+
+
 def test_writing_a_default_out_changes_no_identity() -> None:
     """So a field that is added with a default orphans no result."""
     short = tiny_run(ffn=sparse())

@@ -51,8 +51,8 @@ COSTLESS = (
     "seed", "data_fingerprint", "data.corpus", "data.path", "data.held_out_fraction", "model.size", "model.init_scale",
     "model.ffn.aux_loss_weight", "model.ffn.balance_bias_rate", "model.ffn.router_init_scale", "model.ffn.gate_scale",
     "model.ffn.eval_capacity_factor", "train.tokens", "train.learning_rate", "train.warmup_fraction", "train.anneal_at",
-    "train.betas", "train.adam_epsilon", "train.weight_decay", "train.gradient_clip", "train.eval_points",
-    "train.eval_tokens",
+    "train.betas", "train.adam_epsilon", "train.weight_decay", "train.gradient_clip", "train.replicate",
+    "train.eval_points", "train.eval_tokens",
 )  # fmt: skip
 """Settings that change what is learned, or how long, but not what a token or a step costs. Configurations that differ
 in nothing else are one model, measured more than once: as points of their own they would feign certainty."""

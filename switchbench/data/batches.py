@@ -124,7 +124,7 @@ def open_train_batches(spec: RunSpec, *, corpus: PreparedCorpus) -> TrainBatches
         read_tokens(corpus.train_tokens_path, vocab_size=spec.vocab_size),
         seq_len=spec.data.seq_len,
         batch_tokens=spec.train.batch_tokens,
-        seed=spec.seed,
+        seed=spec.random_seed,
         window_tokens=spec.data.window_tokens,
         unique_tokens=spec.unique_tokens,
     )

@@ -171,7 +171,7 @@ def build_model(spec: RunSpec, *, dispatch: Dispatch = "auto") -> Transformer:
         dispatch: How experts are computed.
     """
     model = Transformer(spec.model, vocab_size=spec.vocab_size, dispatch=dispatch, precision=spec.train.precision)
-    initialize(model, seed=spec.seed)
+    initialize(model, seed=spec.random_seed)
     return model
 
 

@@ -53,6 +53,13 @@ class TrainSpec(Spec):
         "float32",
         description="Of matmuls and experts, on GPUs of attention too; router, norms, loss and weights: float32.",
     )
+    replicate: Int = Field(
+        0,
+        ge=0,
+        lt=1000,
+        description="Number of an independent repetition: other initial weights and another order of the data for the "
+        "same seed, all else equal. For checks in which nothing but noise may differ.",
+    )
     eval_points: Int = Field(10, ge=1, description="Evaluations along the tokens, beside those at annealed points.")
     eval_tokens: Int | None = Field(
         None,
@@ -156,6 +163,14 @@ class RunSpec(Spec):
             return None
         tokens = self.train.num_steps * self.train.batch_tokens
         return math.ceil(tokens / Fraction(repr(self.data.repeat)) / self.data.seq_len) * self.data.seq_len
+
+    @property
+    def random_seed(self) -> int:
+        """What all random numbers of the run are drawn from: its seed, or another number for every repetition of it."""
+        if self.train.replicate == 0:
+            return self.seed
+        digest = hashlib.sha256(f"{self.seed}/{self.train.replicate}".encode()).digest()
+        return int.from_bytes(digest[:4], "little") >> 1
 
     @property
     def routing_group_tokens(self) -> int:

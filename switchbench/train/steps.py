@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from switchbench.cost.stages import LOSS_SLICES
 from switchbench.data.batches import Batch
 from switchbench.model.router import Routing
 from switchbench.model.transformer import ModelOutput, Transformer, build_model
 from switchbench.spec import AnnealPoint, Dispatch, RunSpec, SparseFFNSpec, TrainSpec
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
@@ -65,7 +65,7 @@ def start_training(spec: RunSpec, *, device: torch.device, dispatch: Dispatch = 
         eps=train.adam_epsilon,
         fused=True,
     )
-    noise = torch.Generator(device).manual_seed(spec.seed)
+    noise = torch.Generator(device).manual_seed(spec.random_seed)
     return TrainState(spec=spec, device=device, model=model, optimizer=optimizer, noise=noise)
 
 
@@ -155,10 +155,10 @@ def _forward(state: TrainState, batch: Batch) -> tuple[Tensor, Tensor, tuple[Rou
 
 
 def mean_nll(logits_TV: Tensor, target_T: Tensor) -> Tensor:
-    """Mean nll of the targets: PyTorch's cross entropy, with a backward pass that makes no tensor of zeros on its way.
+    """Mean nll of the targets: PyTorch's cross entropy, in the place of the logits from its start to their gradient.
 
     Args:
-        logits_TV: Logits.
+        logits_TV: Logits; overwritten, so that there is one tensor of this size and not two.
         target_T: Targets.
     """
     return _MeanNLL.apply(logits_TV, target_T)  # type: ignore[no-any-return, no-untyped-call]
@@ -169,7 +169,9 @@ class _MeanNLL(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits_TV: Tensor, target_T: Tensor) -> Tensor:
-        log_probs_TV = F.log_softmax(logits_TV, dim=-1)
+        log_probs_TV = logits_TV.detach()
+        for rows_TV in log_probs_TV.split(math.ceil(logits_TV.shape[0] / LOSS_SLICES)):
+            rows_TV.copy_(F.log_softmax(rows_TV, dim=-1))
         ctx.save_for_backward(log_probs_TV, target_T)
         return F.nll_loss(log_probs_TV, target_T)
 

@@ -68,6 +68,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "train.adam_epsilon": ({"train": {"adam_epsilon": 1e-3}}, {}),
     "train.weight_decay": ({"train": {"weight_decay": 1.0}}, {}),
     "train.gradient_clip": ({"train": {"gradient_clip": 0.1}}, {}),
+    "train.replicate": ({"train": {"replicate": 1}}, {}),
     "train.precision": ({"train": {"precision": "bfloat16"}}, {}),
     "train.eval_points": ({"train": {"eval_points": 4}}, {}),
     "train.eval_tokens": ({"train": {"eval_tokens": 256}}, {}),

@@ -18,7 +18,7 @@ from switchbench.spec import RunSpec
 from switchbench.units import UNKNOWN
 
 _COLUMNS = list(RunRecord.model_fields)
-SETTINGS = tuple(_COLUMNS[_COLUMNS.index("corpus") : _COLUMNS.index("adam_epsilon") + 1])
+SETTINGS = tuple(_COLUMNS[_COLUMNS.index("corpus") : _COLUMNS.index("replicate") + 1])
 """The columns of a run's specification, its seed aside."""
 CIRCUMSTANCES = (
     "machine", "device_name", "threads", "precision", "dispatch", "allocator", "commit", "switchbench_version",
