@@ -123,16 +123,35 @@ def test_an_amended_file_says_what_has_changed(sweep: Sweep) -> None:
     first = sweep("--json")
     assert json.loads(first.out)["amended"] is None
     same = plan(sweep("--dry-run", "--json"))
-    assert same["amended"] == {"added": 0, "kept": 3, "gone": 0}
+    assert same["amended"] == {"added": 0, "kept": 3, "gone": 0, "on_other_text": 0}
     assert "Since" not in sweep("--dry-run").out
     more = "sweep.grid.model.ffn.num_experts=[4, 8, 16]"
     content = plan(sweep("--dry-run", more, "--json"))
-    assert content["amended"] == {"added": 2, "kept": 2, "gone": 1}
+    assert content["amended"] == {"added": 2, "kept": 2, "gone": 1, "on_other_text": 0}
     assert [cell["action"] for cell in content["cells"]].count("skip") == 2
     line = "+2 cells, 2 kept, 1 no longer in the file (its results stay until `switchbench prune`)."
     assert f"Since the last command: {line}" in sweep("--dry-run", more).out
     assert len(read_manifest(SweepFolder(Path("results/small"))).cells) == 3
     answer = sweep(more, "--json")
     assert f"small: {line}" in answer.err.splitlines()
-    assert json.loads(answer.out)["amended"] == {"added": 2, "kept": 2, "gone": 1}
-    assert plan(sweep("--dry-run", more, "--json"))["amended"] == {"added": 0, "kept": 4, "gone": 0}
+    assert json.loads(answer.out)["amended"] == {"added": 2, "kept": 2, "gone": 1, "on_other_text": 0}
+    assert plan(sweep("--dry-run", more, "--json"))["amended"] == {"added": 0, "kept": 4, "gone": 0, "on_other_text": 0}
+
+
+def test_text_that_has_changed_is_said_and_never_mixed(sweep: Sweep) -> None:
+    assert sweep().code == 0
+    folder = SweepFolder(Path("results/small"))
+    before = set(read_statuses(folder)[0])
+    path = Path("corpus/part07.txt")
+    path.write_text(path.read_text() + " and one more")
+    content = plan(sweep("--dry-run", "--json"))
+    assert content["amended"] == {"added": 3, "kept": 0, "gone": 3, "on_other_text": 3}
+    answer = sweep()
+    assert (
+        "small: +3 cells, 0 kept, 3 no longer in the file (their results stay until `switchbench prune`); the text has "
+        "changed since: 3 of them would run on other text than before, and results on different text are not compared."
+    ) in answer.err.splitlines()
+    asked = {cell.run_id for cell in read_manifest(folder).cells}
+    assert len(asked) == 3
+    assert asked.isdisjoint(before)
+    assert set(read_statuses(folder)[0]) == asked | before, "nothing is lost, and nothing is taken for something else"

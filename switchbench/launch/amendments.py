@@ -2,8 +2,12 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
 
 from switchbench.errors import ResultsFolderError
+from switchbench.spec import RunSpec
 from switchbench.store import SweepFolder, read_manifest
 
 
@@ -17,6 +21,8 @@ class Amendment:
     """Cells that both have."""
     gone: int
     """Cells of the manifest that are no longer in the file."""
+    on_other_text: int = 0
+    """Those of them that differ from a new cell in nothing but the text's content."""
 
     def line(self) -> str | None:
         """Put it into words; None where nothing has changed.
@@ -30,15 +36,20 @@ class Amendment:
         if self.gone:
             whose = "its" if self.gone == 1 else "their"
             text += f", {self.gone} no longer in the file ({whose} results stay until `switchbench prune`)"
+        if self.on_other_text:
+            text += (
+                f"; the text has changed since: {self.on_other_text} of them would run on other text than before, and "
+                "results on different text are not compared"
+            )
         return f"{text}."
 
 
-def compare_with_manifest(folder: SweepFolder, *, run_ids: Collection[str]) -> Amendment | None:
+def compare_with_manifest(folder: SweepFolder, *, specs: Collection[RunSpec]) -> Amendment | None:
     """Compare the cells of a sweep file with the manifest that is there.
 
     Args:
         folder: The sweep's folder; need not exist.
-        run_ids: The cells of the file.
+        specs: The cells of the file.
 
     Returns:
         The comparison; None where there is no manifest that can be read, or one of a sweep that was not tuned yet.
@@ -49,6 +60,22 @@ def compare_with_manifest(folder: SweepFolder, *, run_ids: Collection[str]) -> A
         return None
     if manifest.pending:
         return None
-    before = {cell.run_id for cell in manifest.cells}
-    now = set(run_ids)
-    return Amendment(added=len(now - before), kept=len(now & before), gone=len(before - now))
+    before = {cell.run_id: cell.spec for cell in manifest.cells}
+    now = {spec.run_id: spec for spec in specs}
+    gone, added = before.keys() - now.keys(), now.keys() - before.keys()
+    alike = [_without_text(now[run_id].model_dump(mode="json")) for run_id in added]
+    return Amendment(
+        added=len(added),
+        kept=len(now.keys() & before.keys()),
+        gone=len(gone),
+        on_other_text=sum(_without_text(before[run_id]) in alike for run_id in gone),
+    )
+
+
+def _without_text(spec: dict[str, Any]) -> dict[str, Any]:
+    """A specification without what the text is identified by, with the defaults of fields that are new since."""
+    try:
+        whole = RunSpec.model_validate(spec).model_dump(mode="json")
+    except ValidationError:  # of another version
+        whole = spec
+    return {name: value for name, value in whole.items() if name != "data_fingerprint"}

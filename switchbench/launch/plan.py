@@ -252,7 +252,7 @@ def make_plan(
         ),
         again=again,
         only=only,
-        amended=compare_with_manifest(folder, run_ids=known),
+        amended=compare_with_manifest(folder, specs=[cells[run_id].spec for run_id in known]),
     )
 
 

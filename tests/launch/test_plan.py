@@ -195,6 +195,6 @@ def test_what_has_changed_in_the_file(plan_of: PlanOf) -> None:
     assert same.amended.line() is None
     other = plan_of(seeds=[1, 2, 3])
     assert other.amended == Amendment(added=6, kept=3, gone=3)
-    assert other.as_json()["amended"] == {"added": 6, "kept": 3, "gone": 3}
+    assert other.as_json()["amended"] == {"added": 6, "kept": 3, "gone": 3, "on_other_text": 0}
     plan.folder.manifest_path.write_text("{", encoding="utf-8")
     assert plan_of(seeds=[0]).amended is None
