@@ -134,9 +134,10 @@ def judge_sweep(pairs: Sequence[Pair], *, configurations: Sequence[Configuration
         rules: What it takes to win.
     """
     judged = [pair for pair in pairs if pair.measured("delta_nll").verdict is not None]
+    telling = [pair for pair in judged if _tells(pair.measured("delta_nll"))]
     noise = fit_qualities(configurations)["delta_nll"].noise
     named = [
-        pair for pair in judged
+        pair for pair in telling
         if rules.is_primary(pair.measured("delta_nll"))
         and rules.primary is not None
         and rules.primary.matched_on in pair.matched_on
@@ -147,9 +148,9 @@ def judge_sweep(pairs: Sequence[Pair], *, configurations: Sequence[Configuration
         if pair.measured("delta_nll").p_holm is not None and not rules.is_primary(pair.measured("delta_nll"))
     }
     candidates = named[:1]
-    if not named and judged:
-        first = sort_kinds({pair.matched_on[0] for pair in judged})[0]
-        candidates = [pair for pair in judged if pair.matched_on[0] == first]
+    if not named and telling:
+        first = sort_kinds({pair.matched_on[0] for pair in telling})[0]
+        candidates = [pair for pair in telling if pair.matched_on[0] == first]
     pair = min(candidates, key=_rank, default=None)
     return SweepVerdict(
         verdict=None if pair is None else pair.measured("delta_nll").verdict,
@@ -161,6 +162,11 @@ def judge_sweep(pairs: Sequence[Pair], *, configurations: Sequence[Configuration
         noise=noise,
         rules=rules,
     )
+
+
+def _tells(difference: Comparison) -> bool:
+    """Whether there is a difference, or that runs diverged decides without one."""
+    return difference.value is not None or difference.verdict in ("sparse", "dense")
 
 
 def _rank(pair: Pair) -> tuple[bool, bool, float]:

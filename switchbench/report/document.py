@@ -7,6 +7,7 @@ from typing import Any
 
 from switchbench.caveats import Caveat
 from switchbench.report.elements import Cell, Report, SweepReport, Table, one_line
+from switchbench.report.verdicts import verdict_json
 
 REPORT_SCHEMA = 1
 """Version of the JSON object; raised when the meaning of a key changes, not when one is added."""
@@ -58,13 +59,14 @@ def _sweep(sweep: SweepReport) -> dict[str, Any]:
         "file": sweep.file,
         "command": sweep.command,
         "summary": sweep.summary,
+        "verdict": verdict_json(sweep.verdict),
         "counts": asdict(sweep.counts),
         "notes": list(sweep.notes),
         "tables": [_table(table) for table in sweep.tables],
         "scaling": [asdict(scaling) for scaling in sweep.scaling],
-        "fits": list(sweep.fits),
         "frontiers": [asdict(frontier) for frontier in sweep.frontiers],
         "step_times": [asdict(verdict) for verdict in sweep.step_times],
+        "fits": list(sweep.fits),
         "estimates": None if sweep.estimates is None else asdict(sweep.estimates),
     }
 

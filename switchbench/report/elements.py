@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from switchbench.caveats import footnote_of
-from switchbench.compare import BestUnderBudget, Comparison, Configuration, Frontier, Pair, Scaling
+from switchbench.compare import BestUnderBudget, Comparison, Configuration, Frontier, Pair, Scaling, SweepVerdict
 from switchbench.compare.elsewhere import StepTimeVerdict
 from switchbench.record import FINAL_STATUSES, RunRecord, TimingRecord
 from switchbench.store import PrimaryPair, SweepFolder
@@ -67,8 +67,8 @@ class Table:
     """A table of a report."""
 
     key: str
-    """``head_to_head``, ``cost``, ``break_even``, ``capacity``, ``scaling``, ``estimates``, ``tuning``,
-    ``frontier``, ``equal_time``, ``budget`` or ``step_times``."""
+    """``verdicts``, ``head_to_head``, ``cost``, ``break_even``, ``capacity``, ``scaling``, ``estimates``, ``fits``,
+    ``tuning``, ``frontier``, ``equal_time``, ``budget`` or ``step_times``."""
     title: str
     """What it shows."""
     columns: tuple[Column, ...]
@@ -174,6 +174,8 @@ class SweepReport:
     """The pairs of twins among them."""
     primary: PrimaryPair | None
     """The pair that the sweep file names."""
+    verdict: SweepVerdict
+    """What it says about sparse and dense."""
     comparisons: tuple[Comparison, ...]
     """All measures of all pairs, and of every sparse configuration at equal time."""
     scaling: tuple[Scaling, ...]

@@ -1,13 +1,13 @@
-"""What a sweep says, in a sentence or two; no more than its numbers support."""
+"""What a sweep says: its verdict, in a few sentences that say no more than its numbers support."""
 
 from collections.abc import Sequence
 
 from switchbench import units
 from switchbench.caveats import Caveat
-from switchbench.compare import Comparison, Configuration, Pair, sort_kinds
+from switchbench.compare import Comparison, Configuration, Pair, SweepVerdict
 from switchbench.report.aggregates import aggregate, describe, example_row, ratio_text
 from switchbench.report.matches import equal_in
-from switchbench.store import PrimaryPair
+from switchbench.report.verdicts import interval_text, p_text, share_text
 
 _DOUBTS_OF_TIME = {
     Caveat.BUSY_MACHINE, Caveat.TIMED_APART, Caveat.UNTRAINED_TIMING, Caveat.MIXED_CODE, Caveat.MIXED_EXECUTION,
@@ -15,84 +15,76 @@ _DOUBTS_OF_TIME = {
 """Reasons to distrust the ratio of step times itself."""
 
 
-def summarize_sweep(
-    configurations: Sequence[Configuration], *, pairs: Sequence[Pair], primary: PrimaryPair | None = None
-) -> str:
-    """Say how a sparse configuration fares against its dense twin, honest where it loses or nothing is resolved.
+def summarize_sweep(configurations: Sequence[Configuration], *, pairs: Sequence[Pair], verdict: SweepVerdict) -> str:
+    """Say how a sparse configuration fares against its dense twin, how sure that is, and what it takes to tell more.
 
-    It is the pair that the sweep file names; else the best of those of equal FLOPs (or, where there are none, of the
-    next way to match), which is the one that gains most over its own twin: that with the lowest nll would be the
-    largest model. A pair with runs that diverged comes after all pairs without: what is left of it are its lucky seeds.
+    It is the pair of the verdict: the one that the sweep file names, else the best of those of equal FLOPs (or, where
+    there are none, of the next way to match), which is the one that gains most over its own twin: that with the lowest
+    nll would be the largest model.
 
     Args:
         configurations: All configurations of the sweep.
-        pairs: The pairs of twins among them.
-        primary: The pair that the sweep file names.
+        pairs: The pairs of twins among them, judged.
+        verdict: The sweep's.
     """
-    compared = [pair for pair in pairs if pair.measured("delta_nll").value is not None]
-    if not compared:
-        return _without_pairs(configurations, pairs=pairs) + _diverged_others(pairs, told=(), among=configurations)
-    chosen = None if primary is None else next((pair for pair in compared if _is_primary(pair, primary)), None)
-    sentences = []
-    if chosen is not None:
-        sentences.append(_about_primary(chosen, among=configurations, is_one_of_several=len(compared) > 1))
-    else:
-        if primary is not None:
-            sentences.append("The sweep's primary pair shares no seed that went well, so it is not compared.")
-        first = sort_kinds({pair.matched_on[0] for pair in compared})[0]
-        candidates = [pair for pair in compared if pair.matched_on[0] == first]
-        chosen = min(
-            candidates, key=lambda pair: (bool(pair.sparse.diverged or pair.dense.diverged), _difference(pair))
-        )
-        sentences.append(_about_best(chosen, number=len(candidates), among=configurations))
-    others = [pair for pair in compared if pair.sparse is chosen.sparse and pair is not chosen]
-    sentences += [_about_other_twin(pair) for pair in others]
+    chosen = verdict.pair
+    if chosen is None or verdict.verdict is None:
+        why = _without_pairs(configurations, pairs=pairs)
+        return f"No verdict: {why}" + _diverged_others(pairs, told=(), among=configurations)
+    others = [
+        pair for pair in pairs
+        if pair.sparse is chosen.sparse and pair is not chosen and pair.measured("delta_nll").value is not None
+    ]  # fmt: skip
     told = (chosen.sparse, chosen.dense, *(pair.dense for pair in others))
-    return " ".join(sentences) + _diverged_others(pairs, told=told, among=configurations)
-
-
-def _is_primary(pair: Pair, primary: PrimaryPair) -> bool:
-    ids = (pair.sparse.config_id, pair.dense.config_id)
-    return ids == (primary.sparse, primary.dense) and primary.matched_on in pair.matched_on
-
-
-def _has_diverged(pair: Pair) -> bool:
-    return bool(pair.sparse.diverged or pair.dense.diverged)
-
-
-def _about_primary(pair: Pair, *, among: Sequence[Configuration], is_one_of_several: bool) -> str:
-    subject = (
-        f"the {'primary ' if is_one_of_several else ''}sparse configuration ({describe(pair.sparse, among=among)})"
-    )
-    return f"At {equal_in(pair.matched_on)} {subject} {_outcome(pair)} ({_doubt(pair)}){_speed(pair)}."
-
-
-def _about_best(pair: Pair, *, number: int, among: Sequence[Configuration]) -> str:
-    """Say of one of several pairs, picked by its result, that and how it was picked."""
-    name = describe(pair.sparse, among=among)
-    is_better = _difference(pair) < 0
-    if is_better or number == 1:
-        told = f"the {'best ' if number > 1 else ''}sparse configuration ({name}) {_outcome(pair)}"
+    confidence = verdict.rules.confidence
+    sure = "" if verdict.verdict == "unresolved" else f", at {share_text(confidence)} confidence"
+    name = describe(chosen.sparse, among=configurations)
+    is_one_of_several = len([pair for pair in pairs if pair.measured("delta_nll").value is not None]) > 1
+    is_worse = (chosen.measured("delta_nll").value or 0.0) >= 0
+    if verdict.is_primary:
+        subject = f"the {'primary ' if is_one_of_several else ''}sparse configuration ({name})"
+    elif verdict.candidates > 1 and is_worse:
+        subject = f"no sparse configuration is better than its dense twin: the closest ({name})"
     else:
-        told = f"no sparse configuration is better than its dense twin {_when(pair)}: the closest ({name}) is "
-        told += f"{_nats(pair.measured('delta_nll'))} worse{_where(pair)}"
-    sentence = f"At {equal_in(pair.matched_on)} {told} ({_doubt(pair)}){_speed(pair)}."
-    if number > 1 and is_better:
-        sentence += f" It is the best of {number}, picked by the same runs that measure it, so expect a little less."
-    return sentence
+        subject = f"the {'best ' if verdict.candidates > 1 else ''}sparse configuration ({name})"
+    sentences = [
+        f"Verdict: {verdict.verdict}{sure}: at {equal_in(chosen.matched_on)} {subject} "
+        f"{_outcome(chosen, confidence=confidence)} ({_doubt(chosen, verdict)}){_speed(chosen)}."
+    ]
+    if verdict.rules.primary is not None and not verdict.is_primary:
+        sentences.append("The sweep's primary pair shares no seed that went well, so it is not compared.")
+    if verdict.candidates > 1 and not is_worse:
+        sentences.append(
+            f"It is the best of {verdict.candidates}, picked by the same runs that measure it, so expect a little less."
+        )
+    sentences += [_about_other_twin(pair, verdict) for pair in others]
+    sentences += [_break_even(chosen), _power(chosen, verdict)]
+    return " ".join(sentence for sentence in sentences if sentence) + _diverged_others(
+        pairs, told=told, among=configurations
+    )
 
 
-def _about_other_twin(pair: Pair) -> str:
-    return f"At {equal_in(pair.matched_on)} it is {_compared(pair)}{_where(pair)} ({_doubt(pair)})."
+def _about_other_twin(pair: Pair, verdict: SweepVerdict) -> str:
+    compared = _compared(pair, confidence=verdict.rules.confidence)
+    return (
+        f"At {equal_in(pair.matched_on)} it is {compared}{_where(pair)} "
+        f"({pair.measured('delta_nll').verdict}; {_doubt(pair, verdict)})."
+    )
 
 
-def _outcome(pair: Pair) -> str:
-    return f"is {_compared(pair)} {_when(pair)}{_where(pair)}"
+def _outcome(pair: Pair, *, confidence: float) -> str:
+    if pair.measured("delta_nll").value is None:
+        sides = [f"{len(side.diverged)} of {len(side.run_ids)} runs" for side in (pair.sparse, pair.dense)]
+        return f"diverged in {sides[0]}, its dense twin in {sides[1]}"
+    return f"is {_compared(pair, confidence=confidence)} {_when(pair)}{_where(pair)}"
 
 
-def _compared(pair: Pair) -> str:
-    better = "better" if _difference(pair) < 0 else "worse"
-    return f"{_nats(pair.measured('delta_nll'))} {better} than its dense twin"
+def _compared(pair: Pair, *, confidence: float) -> str:
+    difference = pair.measured("delta_nll")
+    assert difference.value is not None, "only pairs that could be compared"
+    better, sign = ("better", -1) if difference.value < 0 else ("worse", 1)
+    interval = interval_text(difference, confidence=confidence, sign=sign)
+    return f"{abs(difference.value):.3f}{interval} nats {better} than its dense twin"
 
 
 def _when(pair: Pair) -> str:
@@ -103,33 +95,44 @@ def _where(pair: Pair) -> str:
     return " where it did not diverge" if pair.sparse.diverged else ""
 
 
-def _difference(pair: Pair) -> float:
-    value = pair.measured("delta_nll").value
-    assert value is not None, "only pairs that could be compared"
-    return value
-
-
-def _nats(difference: Comparison) -> str:
-    assert difference.value is not None
-    text = f"{abs(difference.value):.3f}"
-    if difference.ci95 is not None:
-        text += f" ± {(difference.ci95[1] - difference.ci95[0]) / 2:.3f}"
-    return f"{text} nats"
-
-
-def _doubt(pair: Pair) -> str:
-    """What the interval is over, which runs are not in it, and whether it decides anything."""
+def _doubt(pair: Pair, verdict: SweepVerdict) -> str:
+    """What the interval is over, which runs are not in it, and what it means."""
     difference = pair.measured("delta_nll")
     asked = len(pair.dense.run_ids.keys() | pair.sparse.run_ids.keys())
     number = str(len(pair.seeds)) if len(pair.seeds) == asked else f"{len(pair.seeds)} of {asked}"
     lost = ", ".join([*_lost_runs(pair.sparse, "sparse"), *_lost_runs(pair.dense, "dense")])
-    reason = f": {lost}" if lost else ""
-    if difference.ci95 is None:
-        return f"{'one seed' if asked == 1 else f'{number} seeds'}, so the noise is unknown{reason}"
-    text = f"95% interval over {number} seeds{reason}"
-    if difference.ci95[0] <= 0 <= difference.ci95[1]:
-        text += "; it includes 0: this sweep does not tell the two apart"
+    text = "one seed" if asked == 1 else f"{number} seeds"
+    if difference.ci95 is None and difference.value is not None:
+        text += ", so the noise is unknown"
+    text += f": {lost}" if lost else ""
+    if difference.p_holm is not None and (difference.value is None or difference.ci95 is not None):
+        value = p_text(difference.p_holm)
+        text += f"; p {value[0]} {value[1:]}" if value.startswith("<") else f"; p = {value}"
+        if verdict.tested > 1 and not verdict.rules.is_primary(difference):
+            text += f" corrected for {verdict.tested} pairs"
     return text
+
+
+def _break_even(pair: Pair) -> str:
+    """What a sparse step may cost, and what it does cost here."""
+    break_even, here = pair.measured("break_even_step_time_ratio"), pair.measured("step_time_ratio")
+    if break_even.value is None or _says_nothing(break_even):
+        return ""
+    text = f"Break-even step-time ratio: {_ratio(break_even)}"
+    return f"{text}; measured here: {_ratio(here)}." if here.value is not None else f"{text}."
+
+
+def _power(pair: Pair, verdict: SweepVerdict) -> str:
+    """What could have been told, and how many seeds it would take to tell what matters."""
+    difference = pair.measured("delta_nll")
+    if difference.resolvable is None:
+        return ""
+    smallest = "less than 0.001" if difference.resolvable < 0.0005 else f"{difference.resolvable:.3f}"
+    needed = "more seeds than anybody has" if verdict.seeds_needed is None else f"{verdict.seeds_needed} seeds"
+    return (
+        f"Smallest difference that such a sweep tells in four of five cases: {smallest} nats; "
+        f"{share_text(verdict.rules.min_effect)} of the dense nll takes {needed}."
+    )
 
 
 def _lost_runs(side: Configuration, name: str) -> list[str]:
@@ -163,7 +166,7 @@ def _speed(pair: Pair) -> str:
     steps, time = pair.measured("step_speedup"), pair.measured("time_speedup")
     if steps.value is None:
         return ", and does not reach its quality" if Caveat.NOT_REACHED in steps.caveats else ""
-    if steps.bound == "lower" and steps.value < 1.05:  # a single annealed point, or nearly so
+    if _says_nothing(steps):
         return "; how much sooner it reaches the twin's quality needs an earlier annealed point"
     if _is_undecided(steps):
         sentence = (
@@ -183,6 +186,11 @@ def _speed(pair: Pair) -> str:
     if time.value >= 1:
         return f"{sentence} and {_ratio(time)} less time{where}"
     return f"{sentence}, but {_ratio(time, inverted=True)} the time{where}"
+
+
+def _says_nothing(speedup: Comparison) -> bool:
+    """Whether it is a lower bound of about 1: of a single annealed point, or nearly so."""
+    return speedup.value is not None and speedup.bound == "lower" and speedup.value < 1.05
 
 
 def _is_undecided(speedup: Comparison) -> bool:
@@ -207,11 +215,11 @@ def _ratio(speedup: Comparison, *, inverted: bool = False) -> str:
 
 def _without_pairs(configurations: Sequence[Configuration], *, pairs: Sequence[Pair]) -> str:
     if pairs:
-        why = "No sparse configuration shares a seed that went well with its dense twin, so nothing is compared"
+        why = "no sparse configuration shares a seed that went well with its dense twin, so nothing is compared"
     elif not any(configuration.role == "sparse" for configuration in configurations):
-        why = "There are only dense configurations, so nothing is compared"
+        why = "there are only dense configurations, so nothing is compared"
     else:
-        why = "No sparse configuration has a dense twin, so nothing is compared"
+        why = "no sparse configuration has a dense twin, so nothing is compared"
     best = None
     for configuration in configurations:
         found = aggregate(configuration, "nll")

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from switchbench import units
-from switchbench.compare import Configuration, Scaling, compare_pairs, fit_scaling, gather_configurations
+from switchbench.compare import (
+    Configuration,
+    Rules,
+    Scaling,
+    compare_pairs,
+    fit_scaling,
+    gather_configurations,
+    judge_pairs,
+    judge_sweep,
+)
 from switchbench.errors import NothingToReportError, ResultsFolderError
 from switchbench.record import RunRecord, TimingRecord
 from switchbench.report.aggregates import describe
@@ -77,10 +86,13 @@ def build_report(results: Path, *, sweep: str | None = None, questions: Question
 def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions) -> SweepReport:
     runs, timings = read_runs(folder), read_timings(folder)
     configurations = gather_configurations(manifest, runs=runs, timings=timings)
-    own = compare_pairs(configurations, sweep=manifest.sweep)
-    target_nll = questions.target_nll
-    pairs = own if target_nll is None else compare_pairs(configurations, sweep=manifest.sweep, target_nll=target_nll)
-    answers = answer_questions(configurations, pairs=pairs, sweep=manifest.sweep, questions=questions)
+    rules = Rules(primary=manifest.primary, confidence=manifest.confidence, min_effect=manifest.min_effect)
+    own = judge_pairs(compare_pairs(configurations, sweep=manifest.sweep), rules=rules)
+    verdict = judge_sweep(own, configurations=configurations, rules=rules)
+    target_nll, pairs = questions.target_nll, own
+    if target_nll is not None:
+        pairs = judge_pairs(compare_pairs(configurations, sweep=manifest.sweep, target_nll=target_nll), rules=rules)
+    answers = answer_questions(configurations, pairs=pairs, sweep=manifest.sweep, questions=questions, rules=rules)
     scaling = fit_scaling(configurations)
     asked = {run_id for configuration in configurations for run_id in configuration.run_ids.values()}
     ends = [end for configuration in configurations for end in configuration.ends.values()]
@@ -105,12 +117,13 @@ def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions)
         folder=folder,
         file=manifest.file,
         command=manifest.command,
-        summary=summarize_sweep(configurations, pairs=own, primary=manifest.primary),
+        summary=summarize_sweep(configurations, pairs=own, verdict=verdict),
         counts=counts,
         tables=(
             *answers.first,
             *name_target(
-                build_tables(configurations, pairs=pairs, scaling=scaling, target_nll=target_nll), target_nll=target_nll
+                build_tables(configurations, pairs=pairs, scaling=scaling, target_nll=target_nll, verdict=verdict),
+                target_nll=target_nll,
             ),
             *answers.last,
             *(table for table in further if table is not None),
@@ -127,6 +140,7 @@ def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions)
         configurations=configurations,
         pairs=tuple(pairs),
         primary=manifest.primary,
+        verdict=verdict,
         comparisons=(*(each for pair in pairs for each in pair.comparisons), *answers.comparisons),
         frontiers=answers.frontiers,
         budget=answers.budget,
@@ -167,7 +181,10 @@ def _notes(
 ) -> list[str]:
     notes = ["± is the standard deviation over seeds."]
     if has_pairs:
-        notes[0] = "± is the standard deviation over seeds, [ ] a 95% interval over them; nll is in nats per token."
+        notes[0] = (
+            "± is the standard deviation over seeds, [ ] a 95% interval: of differences in nll (nats per token) by the "
+            "noise of all runs, of speed-ups over the seeds that both sides have and, where time is in it, over steps."
+        )
         notes.append(
             "Speed-ups are dense over sparse: above 1x, sparse wins. All are read where the mean over seeds first "
             "reaches the target, the dense twin's quality at its end, between annealed points."
@@ -180,11 +197,6 @@ def _notes(
             f"{timings[0].machine}, {threads}; median of {steps} steps or more, the middle half of which lies within "
             f"{units.percent(max(map(_quartile_distance, timings)))} of it."
         )
-        if has_pairs:
-            notes.append(
-                "The interval of a time speed-up is that of its steps: the noise of the step times themselves is not "
-                "in it."
-            )
     if any(end.wall_clock_s is not None for end in ends):
         notes.append(
             "Wall-clock is the training time of the runs, which may have shared the machine with each other. Peak "

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from switchbench import units
-from switchbench.compare import Configuration, Pair, Scaling
+from switchbench.compare import Configuration, Pair, Scaling, SweepVerdict
 from switchbench.report.aggregates import example_row, mixtures_of, setting_text, swept_paths
 from switchbench.report.cells import (
     arithmetic_cell,
@@ -26,6 +26,7 @@ from switchbench.report.floor import floor_table, overfitting_table
 from switchbench.report.head_to_head import break_even_table, head_to_head_table
 from switchbench.report.routing import routing_table
 from switchbench.report.scaling import scaling_table
+from switchbench.report.verdicts import verdicts_table
 
 
 def build_tables(
@@ -33,6 +34,7 @@ def build_tables(
     *,
     pairs: Sequence[Pair],
     scaling: Sequence[Scaling],
+    verdict: SweepVerdict,
     target_nll: float | None = None,
 ) -> tuple[Table, ...]:
     """Build the tables of a sweep, those that it has something for.
@@ -41,13 +43,15 @@ def build_tables(
         configurations: All configurations of the sweep; those without a run that went well get no row.
         pairs: The pairs of twins among them.
         scaling: How their costs grow.
+        verdict: That of the sweep.
         target_nll: The quality that speed-ups are measured at; None: each dense twin's own at its end.
     """
     finished = tuple(configuration for configuration in configurations if configuration.finished)
     contents = Contents(
         configurations=finished, pairs=tuple(pairs), mixtures=mixtures_of(finished), target_nll=target_nll
     )
-    tables = [head_to_head_table(contents), _cost(contents)]
+    verdicts = verdicts_table(contents, verdict)
+    tables = [*([] if verdicts is None else [verdicts]), head_to_head_table(contents), _cost(contents)]
     break_even = break_even_table(contents)
     if break_even is not None:
         tables.append(break_even)

@@ -80,7 +80,7 @@ def test_the_notes_tell_how_sure_the_step_times_are(tmp_path: Path):
     write_study(tmp_path, [Study(DENSE, NLLS, is_twin=True), Study(SPARSE, NLLS, timing_columns=spread)])
     notes = build_report(tmp_path).sweeps[0].notes
     assert any("the middle half of which lies within 5.00% of it" in note for note in notes)
-    assert any("the noise of the step times themselves is not in it" in note for note in notes)
+    assert any("and, where time is in it, over steps" in note for note in notes)
     assert not any("alone" in note for note in notes)
     assert any("Peak memory is the largest of the seeds." in note for note in notes)
 
