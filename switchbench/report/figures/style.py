@@ -31,7 +31,7 @@ SPARSE_MARKERS = ("D", "s", "^", "v", "P", "X")
 """What tells one sparse series from the next where a figure has several."""
 FAINT = 0.7
 """Opacity of what stands back: values of single seeds, curves in mid-schedule."""
-MANY_POINTS = 400
+MANY_POINTS = 150
 """Markers of one kind in a panel from which on they are an image in the SVG, not an element each."""
 FONT_SIZE = 9.0
 """In units of the drawing, of which 72 are an inch and 96 pixels: 12 pixels."""

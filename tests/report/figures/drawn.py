@@ -19,7 +19,6 @@ from switchbench.report.figures.style import figure_style
 from switchbench.spec import RunSpec
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
-WIDTHS: tuple[Width, ...] = ("wide", "narrow")
 
 
 def report_of(results: Path, sweep: str = "capacity") -> SweepReport:
@@ -95,7 +94,7 @@ def with_corpus(spec: RunSpec, corpus: str) -> RunSpec:
 
 
 def many_studies(name: Callable[[int], str], *, number: int) -> list[Study]:
-    """Dense twins and three sparse configurations of each, all on corpora of their own, in two capacity factors."""
+    """Dense twins and three sparse configurations of each, two capacity factors among them, on corpora of their own."""
     studies = []
     for i in range(-(-number // 4)):
         settings = {"data.corpus": name(i)}

@@ -11,8 +11,8 @@ from switchbench.compare import t_quantile_975
 from switchbench.report.figures.drawing import sketch_figures
 from switchbench.report.figures.evidence import Evidence
 from switchbench.report.figures.quality import quality_panels, sketch_quality
-from switchbench.report.figures.seeds import chosen_strips, sketch_seeds, strips
-from tests.report.figures.drawn import drawing, evidence_of, intervals_of, many_studies
+from switchbench.report.figures.seeds import sketch_seeds
+from tests.report.figures.drawn import drawing, evidence_of, intervals_of
 
 DENSE, SPARSE, LARGER = make_spec(), make_spec(num_experts=4), make_spec(num_experts=16)
 NLL = {
@@ -122,16 +122,6 @@ def test_runs_that_diverged_are_counted_in_their_row(tmp_path: Path):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["dense", "4 experts, CF 1.25 (1 diverged)"]
     assert "brackets" in sketch.caption
     assert "DIVERGED_RUNS" in sketch.caveats
-
-
-def test_of_many_configurations_the_best_are_shown_with_their_twins(tmp_path: Path):
-    found = strips(evidence_of(many_studies(lambda i: f"corpus-{i}", number=50), tmp_path))
-    shown = chosen_strips(found, most=24)
-    assert len(shown) == 24
-    groups = {strip.group for strip in shown}
-    assert all(any(s.group == group and s.configuration.role == "dense" for s in shown) for group in groups)
-    best = min(found, key=lambda strip: strip.spread.mean)
-    assert best in shown
 
 
 def test_figures_say_what_is_missing(tmp_path: Path):
