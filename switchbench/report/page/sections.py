@@ -1,6 +1,5 @@
 """What a page consists of, section by section: which tables and figures stand where."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from switchbench.report.figures import Figure
 from switchbench.report.page.provenance import Command, Fact, commands_of, facts_of
 from switchbench.report.page.runs import Failure, Setting, failures_of, runs_table, shared_settings
 from switchbench.report.page.tables import TableView, view_table
+from switchbench.report.page.verdict import VerdictView, view_verdict
 
 _SECTIONS = {
     "head-to-head": ("Head to head", ("budget", "verdicts", "head_to_head", "equal_time")),
@@ -20,9 +20,6 @@ _SECTIONS = {
     "more": ("More tables", ()),
 }
 """The sections with tables, in their order: title, and the keys of their tables; what is in none stands in the last."""
-
-_FIRST_SENTENCE = re.compile(r"(?<=[.)])\s+(?=[A-Z])")
-"""Where a sentence ends and another begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +52,8 @@ class Content:
 
     sweep: SweepReport
     """The sweep."""
-    verdict: str
-    """The answer, in one sentence."""
-    remarks: str
-    """What else is to be said of it; may be empty."""
+    verdict: VerdictView
+    """The answer."""
     expected: tuple[str, ...]
     """What was expected before the first run, in paragraphs."""
     sections: tuple[Section, ...]
@@ -96,11 +91,9 @@ def arrange(sweep: SweepReport, *, figures: Sequence[Figure]) -> Content:
         for key, (title, _) in _SECTIONS.items()
         if views[key] or (key == "figures" and shown)
     )
-    verdict, _, remarks = _FIRST_SENTENCE.sub("\n", sweep.summary, count=1).partition("\n")
     return Content(
         sweep=sweep,
-        verdict=verdict,
-        remarks=remarks,
+        verdict=view_verdict(sweep),
         expected=tuple(paragraph.strip() for paragraph in sweep.expected.split("\n\n") if paragraph.strip()),
         sections=sections,
         runs=view_table(runs_table(sweep)),

@@ -10,6 +10,7 @@ import pytest
 from switchbench.report import build_report
 from switchbench.report.figures import Figure
 from switchbench.report.page import IndexEntry, render_index, render_page
+from switchbench.report.page.verdict import view_verdict
 from tests.factories import Study, make_spec, write_study
 from tests.report.page.made_up import CLOSING, HOSTILE, LONG, write_eventful, write_plain
 
@@ -85,7 +86,14 @@ def test_the_verdict_comes_first_and_the_expectation_before_the_results(tmp_path
     write_plain(tmp_path)
     (sweep,) = build_report(tmp_path).sweeps
     text = read_page(tmp_path).text
-    order = [sweep.summary, sweep.question, "Sixteen experts win.", "By <b>much</b>.", "neg. log", "total"]
+    order = [
+        view_verdict(sweep).sentence,
+        sweep.question,
+        "Sixteen experts win.",
+        "By <b>much</b>.",
+        "neg. log",
+        "total",
+    ]
     order += ["How to read it", "Provenance", sweep.runs[-1].run_id]
     places = [text.rindex(words) if words in ("How to read it", "Provenance") else text.index(words) for words in order]
     assert places == sorted(places)
