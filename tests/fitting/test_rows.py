@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,32 @@ def test_different_tokenizers_are_not_compared(tmp_path: Path):
         fitted(path, law="routed")
     assert fitted(path, law="routed", columns={"loss": "bits_per_byte"})["n_rows"] == 36
     assert fitted(path, law="routed", where="tokenizer == 'bpe'")["n_rows"] == 18
+
+
+def test_losses_evaluated_with_different_capacity_are_not_compared(tmp_path: Path):
+    rows = made_up_rows()
+    mixed = [
+        row | {"eval_capacity_factor": None if row["kind"] == "dense" else 1.25 + 0.75 * row["seed"]} for row in rows
+    ]
+    path = write_csv(tmp_path / "runs.csv", mixed)
+    with pytest.raises(TableError, match=r"eval_capacity_factor \(1\.25, 2\.0\)") as error:
+        fitted(path, law="routed")
+    (advice,) = re.findall(r'--where "(.*)"', str(error.value))
+    assert fitted(path, law="routed", where=advice)["n_rows"] == 24
+    same = [row | {"eval_capacity_factor": 2.0} for row in rows]
+    assert fitted(write_csv(tmp_path / "same.csv", same), law="routed")["n_rows"] == 36
+
+
+def test_our_own_nll_has_no_capacity(tmp_path: Path):
+    """Dropless: whatever the capacity factors of ``nll_capacity`` beside it."""
+    ours = {"params_norm": 0, "params_embedding": 0, "tied_output": True, "data_fingerprint": "x"}
+    rows = [
+        row
+        | ours
+        | {"params_active": row["params"], "nll_capacity": row["nll"], "eval_capacity_factor": 1.0 + row["seed"]}
+        for row in made_up_rows()
+    ]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    assert fitted(path, law="routed")["n_rows"] == 36
+    with pytest.raises(TableError, match="--columns loss=nll"):
+        fitted(path, law="routed", columns={"loss": "nll_capacity"})
