@@ -1,6 +1,7 @@
 """Runs on this machine: a process per run, on cores or a GPU of its own, forked from a warm server."""
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from switchbench.launch.executor import Ended, Job, Told
-from switchbench.launch.forkserver import describe_death, end_processes, start_process
+from switchbench.launch.forkserver import describe_death, start_process
 from switchbench.launch.messages import Machine
 from switchbench.launch.slots import Setup, Slot
 from switchbench.record import RunResult
@@ -30,6 +31,8 @@ class _Running:
     is_silent: bool = False
     """Whether the connection has ended."""
     result: RunResult | None = None
+    gone_by_s: float = 0.0
+    """Once its result is there: when it must have exited."""
 
 
 class LocalExecutor:
@@ -55,7 +58,7 @@ class LocalExecutor:
         function: str,
     ) -> None:
         self.device, self.num_slots = machine.device, len(slots)
-        self._free, self._running = deque(slots), list[_Running]()
+        self._free, self._running, self._leaving = deque(slots), list[_Running](), list[_Running]()
         self._setup, self._machine, self._sweep = setup, machine, sweep
         self._cache_root, self._function = cache_root, function
 
@@ -86,19 +89,33 @@ class LocalExecutor:
         self._running.append(_Running(job=job, slot=slot, process=process, connection=connection))
 
     def news(self, *, timeout_s: float) -> list[Told | Ended]:
-        """Give what the processes have told, and which have ended."""
-        if not self._running:
+        """Give what the processes have told, and which have ended.
+
+        An attempt has ended with its result; its slot is free once its process has exited, too.
+        """
+        if not self._running and not self._leaving:
             time.sleep(timeout_s)
+        self._free_slots_of_the_gone()
         connections = [run.connection for run in self._running if not run.is_silent]
-        ready = set(wait([*connections, *(run.process.sentinel for run in self._running)], timeout=timeout_s))
+        sentinels = [run.process.sentinel for run in (*self._running, *self._leaving)]
+        ready = set(wait([*connections, *sentinels], timeout=timeout_s))
         news: list[Told | Ended] = []
         for run in list(self._running):
             if run.connection in ready:
                 news += self._listen(run)
-            if run.result is not None or run.process.sentinel in ready:
+            if run.result is None and run.process.sentinel in ready:
                 news += self._listen(run)  # a process may end right after its last message
+            if run.result is not None or run.process.sentinel in ready:
                 news.append(self._ended(run))
+        self._free_slots_of_the_gone()
         return news
+
+    def close(self) -> None:
+        """Wait until processes that have sent their results have exited."""
+        for run in self._leaving:
+            run.process.join(max(run.gone_by_s - time.monotonic(), 0.0))
+            run.gone_by_s = -math.inf
+        self._free_slots_of_the_gone()
 
     def memory_bytes(self, job: Job) -> int | None:
         """Give the memory that the attempt's process has for itself, without what it shares, such as the library."""
@@ -140,13 +157,26 @@ class LocalExecutor:
         return told
 
     def _ended(self, run: _Running) -> Ended:
-        run.process.join(EXIT_PATIENCE_S)
-        end_processes([run.process])
-        self._remove(run)
         if run.result is not None:
+            run.gone_by_s = time.monotonic() + EXIT_PATIENCE_S
+            self._running.remove(run)
+            self._leaving.append(run)
             return Ended(job=run.job, result=run.result)
+        run.process.join()
+        self._remove(run)
         status, reason = describe_death(run.process.exitcode, log_path=run.job.log_path)
         return Ended(job=run.job, status=status, reason=reason)
+
+    def _free_slots_of_the_gone(self) -> None:
+        """Take back the slots of processes that have exited after their results; end those that do not exit."""
+        for run in list(self._leaving):
+            if run.process.is_alive() and time.monotonic() < run.gone_by_s:
+                continue
+            run.process.kill()
+            run.process.join()
+            run.connection.close()
+            self._leaving.remove(run)
+            self._free.append(run.slot)
 
     def _remove(self, run: _Running) -> None:
         run.connection.close()

@@ -144,6 +144,7 @@ def run_plan(
                     ).run()
 
                 plan, ended = run_in_stages(plan, run=run_stage, fail_fast=policy.fail_fast, on_event=on_event)
+            executor.close()
         beside_others.release()  # before the wait to be alone, or two commands would wait for each other
         timed = time_untimed(
             plan,

@@ -61,6 +61,13 @@ def run_and_hang_at_exit(connection: Connection, spec: RunSpec, execution: Execu
     run(connection, spec, execution, **rest)
 
 
+def run_and_stay_until_released(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
+    """Send the result, and exit when there is a file beside the log that says so."""
+    run(connection, spec, execution, **rest)
+    while not Path(rest["log_path"]).with_name("released").exists():
+        time.sleep(0.02)
+
+
 def run_until_ended(connection: Connection, spec: RunSpec, execution: ExecutionSpec, **rest: Any) -> None:
     connection.send(("progress", Progress(tokens_done=1, tokens_total=4, nll=2.5)))
     time.sleep(3600)

@@ -256,3 +256,23 @@ def test_a_process_that_does_not_exit_after_its_result(
     outcome = run_it(plan, functions=stand_in(run="run_and_hang_at_exit"))
     assert [end.status for end in outcome.ended] == ["ok"] * 3
     assert not multiprocessing.active_children()
+
+
+def test_nobody_waits_for_a_process_that_has_sent_its_result(
+    plan_of: PlanOf, run_it: RunIt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "EXIT_PATIENCE_S", 120.0)
+    plan = plan_of(seeds=[WELL])
+    still_there: list[int] = []
+
+    def release_after_two(event: Event) -> None:
+        if isinstance(event, RunEnded):
+            still_there.append(len(multiprocessing.active_children()))
+            if len(still_there) == 2:
+                (plan.folder.logs / "released").touch()
+
+    functions = stand_in(run="run_and_stay_until_released")
+    outcome = run_it(plan, functions=functions, workers=2, is_timed=False, on_event=release_after_two)
+    assert still_there[:2] == [2, 2]  # both have told their results, and are there
+    assert [end.status for end in outcome.ended] == ["ok"] * 3
+    assert not multiprocessing.active_children()
