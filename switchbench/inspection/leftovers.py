@@ -1,6 +1,6 @@
 """What a sweep's folder holds and its manifest no longer names: found, and removed when that is wanted."""
 
-import os
+import contextlib
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +21,8 @@ OLD_S = 600.0
 _OURS = re.compile(r"([0-9a-f]{12})(-[0-9a-f]{12})?(\.unfinished)?\.(parquet|log|safetensors)")
 """Names of files that belong to a run, or with a machine's id to a configuration."""
 _TEMPORARY = re.compile(r"\..*\.tmp")
+_JOBS = re.compile(r"\.slurm-[0-9a-f]+")
+"""Names of folders through which a command and its jobs of Slurm talk."""
 _CLAIM = re.compile(r"([0-9a-f]{12})\.(lock|json)")
 
 
@@ -101,6 +103,9 @@ def remove_leftovers(found: Sequence[SweepLeftovers]) -> list[Leftover]:
         for file in each.files:
             if file.path in still and _remove(file):
                 removed.append(file)
+                if _JOBS.fullmatch(file.path.parent.name):
+                    with contextlib.suppress(OSError):  # there is more in it
+                        file.path.parent.rmdir()
     return removed
 
 
@@ -130,7 +135,7 @@ def _leftovers_of(folder: SweepFolder) -> SweepLeftovers:
         return SweepLeftovers(
             folder=folder, files=(), obstacle=f"a command is running {runs} of it; wait until it ends"
         )
-    files = [*_results(folder, manifest), *_temporary(folder), *_dead_claims(folder)]
+    files = [*_results(folder, manifest), *_temporary(folder), *_dead_claims(folder), *_dead_jobs(folder)]
     return SweepLeftovers(folder=folder, files=tuple(files), obstacle=None)
 
 
@@ -168,13 +173,25 @@ def _dead_claims(folder: SweepFolder) -> Iterator[Leftover]:
             yield Leftover(path=path, kind="claim of a command that has died", num_bytes=_size(path))
 
 
+def _dead_jobs(folder: SweepFolder) -> Iterator[Leftover]:
+    """What commands and their jobs of Slurm told each other, of commands that have died: they give signs of life."""
+    now_s = time.time()
+    for jobs in _entries(folder.path):
+        if _JOBS.fullmatch(jobs.name) is None or not jobs.is_dir() or jobs.is_symlink():
+            continue
+        files = _files(jobs)
+        if all(now_s - _changed_s(path, default=now_s) > OLD_S for path in (jobs, *files)):
+            for path in files:
+                yield Leftover(path=path, kind="file of jobs whose command has died", num_bytes=_size(path))
+
+
 def _remove(file: Leftover) -> bool:
     """Remove a file; says whether it was there, and no command has claimed its run meanwhile."""
     claim = _CLAIM.fullmatch(file.path.name)
     path = file.path.with_name(f"{claim[1]}.lock") if claim else None
     lock = Lock(path) if path is not None and path.exists() else None
     try:
-        if lock is not None and not lock.try_acquire():
+        if lock is not None and not _is_ours(lock):
             return False
         file.path.unlink()
     except FileNotFoundError:
@@ -187,9 +204,20 @@ def _remove(file: Leftover) -> bool:
     return True
 
 
-def _files(folder: Path) -> list[Path]:
+def _is_ours(lock: Lock) -> bool:
     try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False))
+        return lock.try_acquire()
+    except OSError:  # no locks here: the age of its heartbeat has said that nobody has it
+        return True
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if path.is_file() and not path.is_symlink()]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -21,6 +21,8 @@ from switchbench.store import SweepFolder
 
 BEAT_S = 5.0
 """Time between two heartbeats of a run."""
+SILENT_S = 300.0
+"""Where there are no locks: after this time without a heartbeat, the holder of a claim is taken for dead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +152,12 @@ def read_claims(folder: SweepFolder) -> dict[str, Heartbeat]:
             heartbeat = Heartbeat(**json.loads(path.read_text(encoding="ascii")))
         except (OSError, ValueError, TypeError):
             continue
-        if _is_held(_lock_path(folder.claims, path.stem)):
+        if _is_held(_lock_path(folder.claims, path.stem), heartbeat=heartbeat):
             found[path.stem] = heartbeat
     return found
 
 
-def _is_held(path: Path) -> bool:
+def _is_held(path: Path, *, heartbeat: Heartbeat) -> bool:
     """Whether somebody has a lock on a file; a reader leaves no file where there was none."""
     if not path.exists():
         return False
@@ -164,7 +166,7 @@ def _is_held(path: Path) -> bool:
         if not lock.try_acquire(is_shared=True):
             return True
     except OSError:
-        return True  # no locks here: take the heartbeat's word
+        return heartbeat.age_s() < SILENT_S  # no locks here: take the heartbeat's word, for a while
     lock.release()
     return False
 

@@ -1,5 +1,7 @@
 """`switchbench prune`, with the real command line."""
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import pytest
 
 from switchbench.errors import ResultsFolderError
 from switchbench.inspection.leftovers import find_leftovers, remove_leftovers
+from switchbench.launch.claims import SILENT_S
 from switchbench.store import SweepFolder, read_manifest, write_manifest
 from tests.inspection.conftest import Command, claims_on, on_terminal, write_mixed
 
@@ -141,6 +144,47 @@ def test_claims_of_commands_that_died(command: Command, mixed: SweepFolder) -> N
     answer = command("prune", "--yes")
     assert answer.code == 0
     assert "claim of a command that has died: 2 files, 0 B" in answer.out
+    assert not list(mixed.claims.iterdir())
+
+
+def test_what_jobs_left_whose_command_died(command: Command, mixed: SweepFolder) -> None:
+    dead, alive, other = (mixed.path / name for name in (".slurm-00aa", ".slurm-00bb", ".slurm-mine"))
+    hour_ago_s = time.time() - 3600
+    for jobs in (dead, alive, other):
+        jobs.mkdir()
+        for name in ("12_submitted.pkl", "alive"):
+            (jobs / name).write_bytes(b"bytes")
+            os.utime(jobs / name, (hour_ago_s, hour_ago_s))
+        os.utime(jobs, (hour_ago_s, hour_ago_s))
+    os.utime(alive / "alive")
+    answer = command("prune", "--yes")
+    assert "file of jobs whose command has died: 2 files, 10 B" in answer.out
+    assert not dead.exists()
+    assert len(list(alive.iterdir())) == len(list(other.iterdir())) == 2
+
+
+def test_without_locks_the_age_of_the_heartbeat_decides(
+    command: Command, mixed: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    missing = next(
+        cell.run_id for cell in read_manifest(mixed).cells if not (mixed.runs / f"{cell.run_id}.parquet").exists()
+    )
+    claims = claims_on(mixed)
+    assert claims.try_claim(missing)
+    counts = json.loads(command("status", "--json").out)["sweeps"][0]["counts"]
+    assert (counts["running"], counts["missing"]) == (1, 0)
+    assert "is left alone" in command("prune", "--yes").err
+    beat = mixed.claims / f"{missing}.json"
+    long_ago = json.loads(beat.read_text(encoding="ascii")) | {"beat_s": time.time() - SILENT_S - 1}
+    beat.write_text(json.dumps(long_ago), encoding="ascii")
+    counts = json.loads(command("status", "--json").out)["sweeps"][0]["counts"]
+    assert (counts["running"], counts["missing"]) == (0, 1)
+    answer = command("prune", "--yes")
+    assert (answer.code, answer.err) == (0, "")
     assert not list(mixed.claims.iterdir())
 
 
