@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from factories import Study, make_runs, make_spec, with_seed, write_study
+from scipy import stats
 
 from switchbench.caveats import Caveat
-from switchbench.compare import MEASURES
+from switchbench.compare import MEASURES, RATIOS
 from switchbench.record import RunRecord, TimingRecord
 from switchbench.report import REPORT_SCHEMA, build_report, report_document, report_json
 from switchbench.store import write_run
@@ -33,7 +34,9 @@ def document(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_the_keys(document: dict[str, Any]):
-    assert list(document) == ["schema_version", "sweeps", "runs", "annealed", "timings", "comparisons", "caveats"]
+    assert list(document) == [
+        "schema_version", "sweeps", "runs", "annealed", "timings", "budget", "comparisons", "caveats",
+    ]  # fmt: skip
     assert document["schema_version"] == REPORT_SCHEMA
     assert document["caveats"] == {caveat.value: caveat.footnote for caveat in Caveat}
 
@@ -49,13 +52,17 @@ def test_one_entry_per_run_with_all_columns(document: dict[str, Any]):
 
 
 def test_one_comparison_per_pair_and_measure(document: dict[str, Any]):
-    assert [entry["measure"] for entry in document["comparisons"]] == list(MEASURES)
-    for entry in document["comparisons"]:
-        assert (entry["sweep"], entry["matched_on"]) == ("größer 1", "iso_flop")
+    entries = [entry for entry in document["comparisons"] if entry["matched_on"] == "iso_flop"]
+    assert [entry["measure"] for entry in entries] == list(MEASURES)
+    assert {entry["matched_on"] for entry in document["comparisons"]} == {"iso_flop", "iso_time"}
+    for entry in entries:
+        assert entry["sweep"] == "größer 1"
         assert (entry["dense"], entry["sparse"]) == (DENSE.config_id, SPARSE.config_id)
         assert isinstance(entry["value"], float)
         is_same_for_all_seeds = entry["measure"] in ("step_time_ratio", "flops_ratio_provisioned")
-        assert (entry["ci95"] is None) if is_same_for_all_seeds else (len(entry["ci95"]) == 2)
+        assert (entry["ci95"] is None) if entry["measure"] == "flops_ratio_provisioned" else (len(entry["ci95"]) == 2)
+        judged = ("sparse", "dense", "equivalent", "unresolved")
+        assert (entry["verdict"] is None) if entry["measure"] in RATIOS else (entry["verdict"] in judged)
         assert entry["seeds"] == [0, 1]
         assert set(entry["by_seed"]) == {"0", "1"}
         assert entry["bound"] is None
@@ -80,7 +87,13 @@ def test_the_tables_are_those_of_the_terminal(tmp_path: Path):
     write_study(tmp_path, studies)
     report = build_report(tmp_path)
     (sweep,) = json.loads(report_json(report))["sweeps"]
-    assert [table["key"] for table in sweep["tables"]] == ["head_to_head", "cost", "break_even", "capacity", "routing"]
+    assert [table["key"] for table in sweep["tables"]][:5] == [
+        "head_to_head",
+        "cost",
+        "break_even",
+        "capacity",
+        "routing",
+    ]
     for shown, table in zip(report.sweeps[0].tables, sweep["tables"], strict=True):
         assert table["title"] == shown.title
         keys = [column["key"] for column in table["columns"]]
@@ -104,7 +117,7 @@ def test_every_cell_that_shows_a_number_has_it_for_programs(document: dict[str, 
         for row in table["rows"]:
             for key, cell in row["cells"].items():
                 assert list(cell) == ["value", "spread", "ci95", "bound", "text", "caveats"]
-                if any(letter.isdigit() for letter in cell["text"]) and key != "model":
+                if any(letter.isdigit() for letter in cell["text"]) and key not in ("model", "sparse", "dense"):
                     assert isinstance(cell["value"], (int, float)), (key, cell)
                     checked += 1
     assert checked > 40
@@ -121,7 +134,22 @@ def test_swept_settings_are_there_as_values(tmp_path: Path):
 
 
 def test_the_target_of_a_pair_is_named(document: dict[str, Any]):
-    assert [entry["target_nll"] for entry in document["comparisons"]] == [pytest.approx(1.71)] * len(MEASURES)
+    targets = [entry["target_nll"] for entry in document["comparisons"] if entry["matched_on"] == "iso_flop"]
+    assert targets == [pytest.approx(1.71)] * len(MEASURES)
+
+
+def test_a_sweep_says_its_verdict(document: dict[str, Any]):
+    """Two seeds of one pair: 0.10 and 0.07 nats better, t = 5.67 with one degree of freedom."""
+    verdict = document["sweeps"][0]["verdict"]
+    difference = next(entry for entry in document["comparisons"] if entry["measure"] == "delta_nll")
+    for key in ("sparse", "dense", "matched_on", "value", "ci95", "p_value", "p_holm", "resolvable", "verdict"):
+        assert verdict[key] == difference[key]
+    assert verdict["verdict"] == "unresolved"
+    assert verdict["p_value"] == verdict["p_holm"] == pytest.approx(stats.ttest_rel([1.6, 1.65], [1.7, 1.72]).pvalue)
+    assert (verdict["is_primary"], verdict["confidence"], verdict["min_effect"]) == (False, 0.95, 0.005)
+    assert (verdict["candidates"], verdict["tested"], verdict["degrees_of_freedom"]) == (1, 1, 1)
+    assert verdict["prior_degrees_of_freedom"] is None
+    assert verdict["seeds_needed"] > 2
 
 
 def test_the_text_is_ascii_whatever_the_names(tmp_path: Path):

@@ -148,4 +148,6 @@ def test_what_a_step_may_cost_stands_beside_what_it_costs(tmp_path: Path):
 
 def test_without_pairs_nothing_is_said_of_what_a_step_may_cost(tmp_path: Path):
     sweep = report_of(tmp_path, Study(FOUR, BETTER), Study(DENSE, GOOD))
-    assert [shown.key for shown in sweep.tables] == ["head_to_head", "cost", "capacity", "routing"]
+    keys = {shown.key for shown in sweep.tables}
+    assert {"head_to_head", "cost"} <= keys
+    assert keys.isdisjoint({"verdicts", "break_even"})

@@ -54,7 +54,8 @@ def test_nothing_is_cut_short_at_any_width(report: Report, width: int):
 
 def test_a_wide_terminal_has_each_table_in_one_piece_and_a_narrow_one_repeats_the_labels(report: Report):
     rows = [line for line in draw(report, width=250).splitlines() if line.startswith("Switch xxs ")]
-    assert len(rows) == 4 * 4
+    assert len(rows) == sum(row.cells[0].text == "Switch xxs" for t in report.sweeps[0].tables for row in t.rows)
+    assert len(rows) >= 4 * 4
     narrow = [line for line in draw(report, width=80).splitlines() if line.startswith("Switch xxs ")]
     assert len(narrow) > len(rows)
     stacked = [line for line in draw(report, width=30).splitlines() if line.startswith("Switch xxs,")]
