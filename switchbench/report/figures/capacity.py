@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ from switchbench.compare.pairs import timing_caveats
 from switchbench.report.aggregates import capacity_text, example_row, setting_text, swept_paths
 from switchbench.report.figures.elements import Sketch, Width
 from switchbench.report.figures.evidence import Evidence
-from switchbench.report.figures.labels import Label, label_at_right, name_of
+from switchbench.report.figures.labels import Label, label_at_right, name_of, what_differs
 from switchbench.report.figures.scales import linear_scale, plain, unit_for
 from switchbench.report.figures.spreads import Spread, means_text, spread_over_seeds
 from switchbench.report.figures.style import DENSE, SPARSE, SPARSE_MARKERS, lay_out, panel_title, panels, shades
@@ -62,7 +62,7 @@ def sketch_capacity(evidence: Evidence) -> Sketch:
     if not found:
         lacks = "It takes sparse configurations that differ in their capacity factor: sweep model.ffn.capacity_factor."
         return Sketch(key="capacity", title=_TITLE, missing=lacks)
-    series = found[:_MOST_SERIES]
+    series = _named([each for each in found if _leads(each, evidence)] + [s for s in found if not _leads(s, evidence)])
     members = [configuration for each in series for configuration in each.members]
     shown = capacity_panels([*members, *_twins(evidence, members)])
     timings = [configuration.timing for configuration in members if configuration.timing is not None]
@@ -114,6 +114,18 @@ def capacity_series(evidence: Evidence) -> tuple[Series, ...]:
         if len(group) > 1
     ]
     return tuple(sorted(series, key=lambda each: -len(each.members)))
+
+
+def _leads(series: Series, evidence: Evidence) -> bool:
+    """Whether the pair that the report is about is among them: that is shown in any case."""
+    return evidence.leading is not None and evidence.leading.sparse in series.members
+
+
+def _named(found: Sequence[Series]) -> tuple[Series, ...]:
+    """As many as can be told apart, named by what they differ in."""
+    shown = found[:_MOST_SERIES]
+    names = what_differs([each.name for each in shown])
+    return tuple(replace(each, name=name) for each, name in zip(shown, names, strict=True))
 
 
 def capacity_panels(shown: Sequence[Configuration]) -> tuple[Panel, ...]:

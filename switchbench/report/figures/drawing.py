@@ -15,6 +15,7 @@ from switchbench.report.figures.expert_load import sketch_expert_load
 from switchbench.report.figures.frontier import sketch_frontier
 from switchbench.report.figures.parameters import sketch_parameters
 from switchbench.report.figures.quality import sketch_quality
+from switchbench.report.figures.residuals import sketch_residuals
 from switchbench.report.figures.scaling import sketch_scaling
 from switchbench.report.figures.seeds import sketch_seeds
 from switchbench.report.figures.style import figure_style
@@ -28,6 +29,7 @@ _SKETCHES: tuple[Callable[[Evidence], Sketch], ...] = (
     sketch_capacity,
     sketch_expert_load,
     sketch_scaling,
+    sketch_residuals,
     sketch_estimates,
 )
 """In the order in which a page shows them."""

@@ -15,8 +15,8 @@ class Figure:
     """A figure of a report, as a page shows it."""
 
     key: str
-    """``quality``, ``parameters``, ``capacity``, ``expert_load``, ``frontier``, ``estimates``, ``seeds`` or
-    ``scaling``."""
+    """``quality``, ``parameters``, ``capacity``, ``expert_load``, ``frontier``, ``estimates``, ``seeds``,
+    ``residuals`` or ``scaling``."""
     title: str
     """What it shows, in a few words."""
     caption: str

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from switchbench.compare import Configuration, Pair, Scaling, sort_kinds
 from switchbench.record import StepRecord
@@ -23,6 +24,8 @@ class Evidence:
     """The pair that is shown where one pair is; None: there is none."""
     scaling: tuple[Scaling, ...]
     """How its costs grow with all parameters."""
+    fits: tuple[dict[str, Any], ...]
+    """The laws of loss that were fitted to it, as ``SweepReport`` has them."""
     curves: dict[str, tuple[StepRecord, ...]]
     """The curves of the runs of the leading pair, or of one sparse configuration where there is no pair; by run."""
 
@@ -44,6 +47,7 @@ def gather_evidence(report: SweepReport) -> Evidence:
         pairs=compared,
         leading=leading,
         scaling=report.scaling,
+        fits=report.fits,
         curves={
             end.run_id: tuple(read_curve(report.folder, end.run_id))
             for configuration in shown

@@ -50,6 +50,19 @@ def name_of(configuration: Configuration, *, among: Sequence[Configuration]) -> 
     return describe(configuration, among=among).replace("capacity factor", "CF")
 
 
+def what_differs(names: Sequence[str]) -> list[str]:
+    """Leave out of names what all of them have in common, so that a short label still tells them apart.
+
+    >>> what_differs(["xs, 4 experts, CF 1", "xs, 16 experts, CF 1"]), what_differs(["dense"])
+    (['4 experts', '16 experts'], ['dense'])
+    """
+    parts = [name.split(", ") for name in names]
+    common = set.intersection(*map(set, parts)) if len(parts) > 1 else set()
+    return [
+        ", ".join(part for part in each if part not in common) or name for each, name in zip(parts, names, strict=True)
+    ]
+
+
 def spread_apart(wanted: Sequence[float], *, distance: float, low: float, high: float) -> list[float]:
     """Move values apart so that neighbors keep a distance, each as near to its place as that allows.
 

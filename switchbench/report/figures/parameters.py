@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
 
@@ -13,7 +13,7 @@ from switchbench.compare import Configuration
 from switchbench.report.aggregates import capacity_text, example_row, setting_name, setting_text, swept_paths
 from switchbench.report.figures.elements import Sketch, Width
 from switchbench.report.figures.evidence import Evidence
-from switchbench.report.figures.labels import Label, label_at_right
+from switchbench.report.figures.labels import Label, label_at_right, what_differs
 from switchbench.report.figures.scales import count, linear_scale, log_scale, plain
 from switchbench.report.figures.spreads import Spread, means_text, spread_over_seeds
 from switchbench.report.figures.style import DENSE, MARKERS, SPARSE, SPARSE_MARKERS, lay_out, panels, shades
@@ -70,7 +70,7 @@ def sketch_parameters(evidence: Evidence) -> Sketch:
             "experts."
         )
         return Sketch(key="parameters", title=_TITLE, missing=lacks)
-    lines = found[:_MOST_LINES]
+    lines = chosen_lines(found, evidence)
     points = [point for line in lines for point in line.points]
     best = min(points, key=lambda point: point.nll.mean)
     left_out = "" if len(lines) == len(found) else f" {len(lines)} of {len(found)} lines are shown."
@@ -116,6 +116,27 @@ def iso_flop_lines(evidence: Evidence) -> tuple[Line, ...]:
             if len({point.params for point in line.points}) > 1:
                 lines.append(line)
     return tuple(lines)
+
+
+def chosen_lines(found: Sequence[Line], evidence: Evidence) -> tuple[Line, ...]:
+    """As many as can be told apart, named by what they differ in: that of the leading pair, then those of lowest nll.
+
+    Args:
+        found: All lines.
+        evidence: What the figures are drawn from.
+    """
+
+    def rank(line: Line) -> tuple[bool, float]:
+        leads = evidence.leading is not None and any(
+            point.configuration is evidence.leading.sparse for point in line.points
+        )
+        return not leads, min(point.nll.mean for point in line.points)
+
+    best = sorted(found, key=rank)[:_MOST_LINES]
+    shown = [line for line in found if line in best]
+    return tuple(
+        replace(line, name=name) for line, name in zip(shown, what_differs([line.name for line in shown]), strict=True)
+    )
 
 
 def _point(configuration: Configuration) -> Point | None:

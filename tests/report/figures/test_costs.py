@@ -16,6 +16,7 @@ from switchbench.report.figures.expert_load import sketch_expert_load
 from switchbench.report.figures.frontier import sketch_frontier
 from switchbench.report.figures.frontier_curves import fit_frontier, frontier_panels
 from switchbench.report.figures.parameters import SAME_FLOPS, iso_flop_lines, sketch_parameters
+from switchbench.report.figures.residuals import law_residuals, sketch_residuals
 from switchbench.report.figures.scaling import sketch_scaling
 from tests.report.figures.drawn import REFERENCE, drawing, evidence_of, intervals_of, report_of
 
@@ -132,6 +133,25 @@ def test_without_the_load_of_experts_its_variation_is_shown(tmp_path: Path):
     bare = Evidence(**{**vars(found), "curves": curves})
     (mesh,) = [each for each in drawing(sketch_expert_load(bare)).axes[0].collections if isinstance(each, QuadMesh)]
     assert mesh.get_array().reshape(2, 2).tolist() == pytest.approx(np.array([[1.0, 2.0], [0.5, 0.5]]))
+
+
+def test_residuals_are_those_of_the_stored_law(cost_scaling: Evidence):
+    (answer,) = cost_scaling.fits
+    found = law_residuals(cost_scaling)
+    assert found is not None
+    assert found.rms == pytest.approx(100 * answer["goodness"]["rms_ln"])
+    figure = drawing(sketch_residuals(cost_scaling))
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        "parameters that a token meets", "experts (1: dense)", "training tokens",
+    ]  # fmt: skip
+    runs = [row for c in cost_scaling.configurations for s, end in c.ends.items() for row in (*c.earlier[s], end)]
+    for axes in figure.axes:
+        assert axes.get_ylabel() == "ln(law/measured) (%)"
+        drawn = [y for line in axes.lines if line.get_marker() in ("o", "D") for y in line.get_ydata()]
+        assert sorted(drawn) == pytest.approx(sorted(found.percent))
+    (tokens,) = [axes for axes in figure.axes if axes.get_xlabel() == "training tokens"]
+    dense = next(line for line in tokens.lines if line.get_label() == "dense")
+    assert sorted(dense.get_xdata()) == sorted(row.tokens_seen for row in runs if row.ffn_kind == "dense")
 
 
 def test_the_frontier_is_the_best_of_all_configurations(cost_scaling: Evidence):

@@ -135,6 +135,7 @@ def test_figures_say_what_is_missing(tmp_path: Path):
         "seeds": "sweep.seeds",
         "capacity": "model.ffn.capacity_factor",
         "scaling": "three sizes",
+        "residuals": "three sizes",
         "estimates": "estimate",
     }
     assert set(expected) <= set(missing)
