@@ -32,6 +32,10 @@ STEPS_BETWEEN_LOOKS = 16
 """Steps between two looks at the device: the loss is checked and the clock is read no more often than this."""
 
 
+REPEATED_TEXT_TOKENS = 32768
+"""Tokens of repeated text that are scored at an annealed point, where over-fitting is the question; else fewer are."""
+
+
 class RunStoppedError(Exception):
     """The run was asked to stop, and has kept a checkpoint."""
 
@@ -296,7 +300,8 @@ def _score_seen_text(run: _Run, *, steps: int) -> float | None:
     """Score batches that were trained on, spread evenly over the steps, as the held-out text is scored."""
     start_s = time.perf_counter()
     train = run.spec.train
-    count = min(steps, max(1, train.regular_eval_tokens // train.batch_tokens))
+    wanted = train.regular_eval_tokens if run.spec.data.repeat is None else REPEATED_TEXT_TOKENS
+    count = min(steps, max(1, wanted // train.batch_tokens))
     batches = (run.batches.batch(index * steps // count) for index in range(count))
     nll = score_dropless(run.state.model, batches, spec=run.spec, batch_tokens=run.micro_batch_tokens)
     run.recorder.eval_time_s += time.perf_counter() - start_s
