@@ -7,7 +7,7 @@ from switchbench.caveats import Caveat
 from switchbench.compare import Comparison, Configuration, Pair, SweepVerdict
 from switchbench.report.aggregates import aggregate, describe, example_row, ratio_text
 from switchbench.report.matches import equal_in
-from switchbench.report.verdicts import interval_text, p_text, share_text
+from switchbench.report.verdicts import interval_text, p_phrase, share_text
 
 _DOUBTS_OF_TIME = {
     Caveat.BUSY_MACHINE, Caveat.TIMED_APART, Caveat.UNTRAINED_TIMING, Caveat.MIXED_CODE, Caveat.MIXED_EXECUTION,
@@ -106,8 +106,7 @@ def _doubt(pair: Pair, verdict: SweepVerdict) -> str:
         text += ", so the noise is unknown"
     text += f": {lost}" if lost else ""
     if difference.p_holm is not None and (difference.value is None or difference.ci95 is not None):
-        value = p_text(difference.p_holm)
-        text += f"; p {value[0]} {value[1:]}" if value.startswith("<") else f"; p = {value}"
+        text += f"; {p_phrase(difference.p_holm)}"
         if verdict.tested > 1 and not verdict.rules.is_primary(difference):
             text += f" corrected for {verdict.tested} pairs"
     return text

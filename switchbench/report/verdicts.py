@@ -102,6 +102,16 @@ def p_text(p_value: float) -> str:
     return f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
 
 
+def p_phrase(p_value: float) -> str:
+    """Write a p-value in a sentence.
+
+    >>> p_phrase(0.0004), p_phrase(0.0213)
+    ('p < 0.001', 'p = 0.021')
+    """
+    text = p_text(p_value)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
 def share_text(share: float) -> str:
     """Write a share that somebody chose, as chosen.
 
@@ -154,7 +164,7 @@ def _how_to_read(verdict: SweepVerdict) -> str:
     ]
     if noise is not None:
         deviation = f"{math.sqrt(noise.variance):.4f} nats, {noise.degrees_of_freedom} degrees of freedom"
-        tested = "" if noise.homogeneity_p is None else f" (Bartlett p = {p_text(noise.homogeneity_p)})"
+        tested = "" if noise.homogeneity_p is None else f" (Bartlett {p_phrase(noise.homogeneity_p)})"
         if math.isfinite(noise.prior_degrees_of_freedom):
             alike = f"; as configurations differ in it{tested}, each has its own, drawn toward the others'"
         else:
