@@ -143,9 +143,28 @@ def _compare(
         dense_nll=nll(best) if curves else None,
         candidates=len(candidates),
         comparisons=tuple(
-            replace(comparison, caveats=in_order([*comparison.caveats, *caveats])) for comparison in pair.comparisons
+            replace(comparison, caveats=in_order([*comparison.caveats, *caveats]))
+            for comparison in _with_bits(pair.comparisons, sparse)
         ),
     )
+
+
+def _with_bits(comparisons: Sequence[Comparison], sparse: Configuration) -> list[Comparison]:
+    """Give the difference in bits per byte, too: of the same text and tokens, it is that in nats times a constant."""
+    (nats,) = (each for each in comparisons if each.measure == "delta_nll")
+    (row, *_) = sparse.finished.values()
+    if nats.value is None or row.bits_per_byte is None or not row.nll:
+        return list(comparisons)
+    factor = row.bits_per_byte / row.nll
+    bits = replace(
+        nats,
+        measure="delta_bits_per_byte",
+        value=nats.value * factor,
+        ci95=nats.ci95 and (nats.ci95[0] * factor, nats.ci95[1] * factor),
+        standard_error=None if nats.standard_error is None else nats.standard_error * factor,
+        by_seed={seed: None if value is None else value * factor for seed, value in nats.by_seed.items()},
+    )
+    return [bits if each.measure == bits.measure else each for each in comparisons]
 
 
 def _cut_curves(

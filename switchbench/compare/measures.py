@@ -72,7 +72,8 @@ class Comparison:
     """``config_id`` of the sparse configuration."""
     matched_on: str
     """What the two have in common: ``iso_flop``, ``iso_active_params`` or ``iso_total_params``; or
-    ``iso_flop+iso_active_params`` where one twin is both."""
+    ``iso_flop+iso_active_params`` where one twin is both; ``iso_time``: no twin, but the best dense configuration
+    after as much training time, interpolated: see ``EqualTime``."""
     measure: Measure
     """What is measured."""
     value: float | None

@@ -55,6 +55,9 @@ def test_the_difference_is_between_rows_by_hand():
     assert speedup is not None
     at_target = [nll for nll in (nll_at_sparse(sparse, time_s / speedup),)]
     assert at_target == [pytest.approx(target)]
+    bits = found.measured("delta_bits_per_byte")
+    assert bits.value == pytest.approx(difference.value / math.log(2))  # a token is a byte
+    assert bits.ci95 == pytest.approx([end / math.log(2) for end in difference.ci95])
     assert "CPU_TIMING" in difference.caveats  # its time is in every one of them
     assert Caveat.PICKED_BEST not in difference.caveats
 
