@@ -133,10 +133,11 @@ def _scatter(axes: Axes, found: Residuals, values: Any, *, format_: Callable[[fl
     axes.axhline(0.0, color=INK, linewidth=0.8)
     axes.axhspan(-found.rms, found.rms, color=INK, alpha=0.08, linewidth=0)
     is_dense = found.observations.experts == 1
-    for role, members in (("dense", is_dense), ("sparse", ~is_dense)):
+    step = (axes.get_xlim()[1] / axes.get_xlim()[0]) ** 0.008  # both kinds stand side by side
+    for role, members, shift in (("dense", is_dense, 1 / step), ("sparse", ~is_dense, step)):
         if members.any():
             axes.plot(
-                values[members],
+                values[members] * shift,
                 np.array(found.percent)[members],
                 color=COLORS[role],
                 marker=MARKERS[role],

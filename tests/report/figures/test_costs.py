@@ -151,7 +151,8 @@ def test_residuals_are_those_of_the_stored_law(cost_scaling: Evidence):
         assert sorted(drawn) == pytest.approx(sorted(found.percent))
     (tokens,) = [axes for axes in figure.axes if axes.get_xlabel() == "training tokens"]
     dense = next(line for line in tokens.lines if line.get_label() == "dense")
-    assert sorted(dense.get_xdata()) == sorted(row.tokens_seen for row in runs if row.ffn_kind == "dense")
+    expected = sorted(row.tokens_seen for row in runs if row.ffn_kind == "dense")
+    assert sorted(dense.get_xdata()) == pytest.approx(expected, rel=0.05), "beside the sparse ones"
 
 
 def test_the_frontier_is_the_best_of_all_configurations(cost_scaling: Evidence):
