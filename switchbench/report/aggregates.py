@@ -160,21 +160,34 @@ def describe(configuration: Configuration, *, among: Sequence[Configuration]) ->
         configuration: The configuration; it has a row.
         among: All configurations of the sweep.
     """
-    row = example_row(configuration)
-    words = []
-    if len({example_row(other).model_size for other in among if other.ends}) > 1:
-        words.append(row.model_size)
-    if configuration.role == "dense":
-        has_other_twins = any(kind != "iso_flop" for other in among for kind in other.twins)
-        kinds = sort_kinds(configuration.twins)
-        words.append(f"dense of {equal_in(kinds)}" if has_other_twins and kinds else "dense")
-    else:
-        words.append("1 expert" if row.num_experts == 1 else f"{row.num_experts} experts")
-        words.append("dropless" if row.capacity_factor is None else f"capacity factor {row.capacity_factor:g}")
-    for path in swept_paths(among):
-        if _setting(configuration, path)[0]:
-            words.append(f"{setting_name(path)} {setting_text(configuration, path)}")
-    return ", ".join(words)
+    return describe_all([configuration], among=among)[configuration.config_id]
+
+
+def describe_all(configurations: Sequence[Configuration], *, among: Sequence[Configuration]) -> dict[str, str]:
+    """Put into words what tells each of several configurations from the others, by their ``config_id``.
+
+    Args:
+        configurations: The configurations; each has a row.
+        among: All configurations of the sweep.
+    """
+    has_sizes = len({example_row(other).model_size for other in among if other.ends}) > 1
+    has_other_twins = any(kind != "iso_flop" for other in among for kind in other.twins)
+    paths = swept_paths(among)
+    described = {}
+    for configuration in configurations:
+        row = example_row(configuration)
+        words = [row.model_size] if has_sizes else []
+        if configuration.role == "dense":
+            kinds = sort_kinds(configuration.twins)
+            words.append(f"dense of {equal_in(kinds)}" if has_other_twins and kinds else "dense")
+        else:
+            words.append("1 expert" if row.num_experts == 1 else f"{row.num_experts} experts")
+            words.append("dropless" if row.capacity_factor is None else f"capacity factor {row.capacity_factor:g}")
+        for path in paths:
+            if _setting(configuration, path)[0]:
+                words.append(f"{setting_name(path)} {setting_text(configuration, path)}")
+        described[configuration.config_id] = ", ".join(words)
+    return described
 
 
 def _setting(configuration: Configuration, path: str) -> tuple[bool, Any]:

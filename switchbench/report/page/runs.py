@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from switchbench import units
 from switchbench.compare import Configuration
 from switchbench.record import RunRecord
-from switchbench.report.aggregates import describe, example_row
+from switchbench.report.aggregates import describe_all, example_row
 from switchbench.report.elements import Cell, Column, Row, RunProblem, SweepReport, Table
 from switchbench.rows import describe_run
 from switchbench.spec import RunSpec
@@ -88,8 +88,9 @@ def runs_table(sweep: SweepReport) -> Table:
         *(Column(key=f"setting-{name}", header=name.replace("_", " ").replace(" ", "\n", 1)) for name in varying),
     )
     rows: list[Row] = []
+    labels = _labels(sweep.configurations)
     for configuration in sweep.configurations:
-        label = _label(configuration, among=sweep.configurations)
+        label = labels[configuration.config_id]
         rows += [row(configuration, seed, run_id, label=label) for seed, run_id in configuration.run_ids.items()]
     return Table(key="runs", title="Every run", columns=columns, rows=tuple(rows))
 
@@ -153,10 +154,11 @@ def _started(end: RunRecord | None) -> str:
     return UNKNOWN if end is None or end.started_at is None else end.started_at[:16].replace("T", " ")
 
 
-def _label(configuration: Configuration, *, among: Sequence[Configuration]) -> str:
-    if configuration.ends:
-        return describe(configuration, among=[other for other in among if other.ends])
-    return _words(configuration.settings) or configuration.role
+def _labels(configurations: Sequence[Configuration]) -> dict[str, str]:
+    """What tells configurations apart, by ``config_id``; of those without a run, what was swept."""
+    there = [configuration for configuration in configurations if configuration.ends]
+    absent = {c.config_id: _words(c.settings) or c.role for c in configurations if not c.ends}
+    return absent | describe_all(there, among=there)
 
 
 def _words(settings: Mapping[str, Any]) -> str:

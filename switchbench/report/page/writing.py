@@ -6,7 +6,7 @@ from switchbench.errors import ResultsFolderError
 from switchbench.report.figures import draw_figures, save_figures
 from switchbench.report.page.rendering import IndexEntry, render_index, render_page
 from switchbench.report.places import PagePlace, link_between
-from switchbench.store import write_atomically
+from switchbench.store import as_utf8, write_atomically
 
 
 def write_page(place: PagePlace) -> None:
@@ -28,7 +28,7 @@ def write_page(place: PagePlace) -> None:
     text = render_page(sweep, figures=figures, inputs=place.inputs, index_link=index_link)
     try:
         save_figures(figures, place.figures)
-        write_atomically(place.path, text.encode())
+        write_atomically(place.path, as_utf8(text))
     except (OSError, ResultsFolderError) as error:
         raise unwritable(place, error) from error
 
@@ -48,7 +48,7 @@ def write_index(places: Sequence[PagePlace]) -> None:
     text = render_index(entries, inputs="".join(place.inputs for place in places)[:16])
     try:
         index.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(index, text.encode())
+        write_atomically(index, as_utf8(text))
     except (OSError, ResultsFolderError) as error:
         raise unwritable(places[0], error) from error
 
