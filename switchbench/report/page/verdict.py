@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 
 from switchbench.caveats import footnote_of, in_order
+from switchbench.compare import Measure
 from switchbench.report.elements import SweepReport
 from switchbench.report.page.tables import Footnote, Mark
 
 _SENTENCE_END = re.compile(r"(?<=\.)\s+(?=[A-Z0-9])")
 _NAMED = re.compile(r"Verdict: ([^:]+)(: .*)", flags=re.DOTALL)
-_SAID = ("delta_nll", "step_speedup", "time_speedup")
+_SAID: tuple[Measure, ...] = ("delta_nll", "step_speedup", "time_speedup")
 """The measures that the sentence gives."""
 
 
