@@ -1,8 +1,8 @@
 """The command line: parse, call, print. Answers go to stdout; progress, warnings and errors to stderr.
 
 Exit codes: 0 done (also: nothing to do), 1 internal error, 2 bad usage or configuration, 3 the sweep ended with failed
-runs, 4 nothing usable to report, 130 interrupted, 141 whoever read the output went away. Everything heavy is imported
-inside the commands.
+runs, 4 nothing usable to report, 130 interrupted, 141 whoever read the output went away, 143 terminated. Everything
+heavy is imported inside the commands.
 """
 
 import io

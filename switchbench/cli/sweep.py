@@ -12,6 +12,7 @@ from switchbench.cli.output import DEFAULT_RESULTS, plain_console, print_json, p
 
 EXIT_FAILED_RUNS = 3
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 def sweep(
@@ -119,6 +120,7 @@ def sweep(
     from switchbench.launch.clusters.delegation import check_options, unknown_estimates
     from switchbench.launch.display import watching
     from switchbench.launch.estimates import estimate_plan
+    from switchbench.launch.interrupts import termination_interrupts
     from switchbench.launch.limits import Limits, check_dispatch, memory_warning
     from switchbench.launch.plan import Again, expand_sweep, make_plan
     from switchbench.launch.plan_table import print_plan
@@ -178,14 +180,15 @@ def sweep(
         return
     if plan.amended is not None and (changes := plan.amended.line()) is not None:
         print(f"{expanded.name}: {changes}", file=sys.stderr)
-    try:
-        with watching() as on_event:
-            outcome = run_plan(
-                plan, setup=setup, on_event=on_event, is_timed=not no_calibrate, limits=limits, policy=policy
-            )
-    except KeyboardInterrupt:
-        print_lines(interrupted_lines(plan), file=sys.stderr)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    with termination_interrupts() as is_terminated:
+        try:
+            with watching() as on_event:
+                outcome = run_plan(
+                    plan, setup=setup, on_event=on_event, is_timed=not no_calibrate, limits=limits, policy=policy
+                )
+        except KeyboardInterrupt:
+            print_lines(interrupted_lines(plan), file=sys.stderr)
+            raise typer.Exit(EXIT_TERMINATED if is_terminated() else EXIT_INTERRUPTED) from None
     print_lines(failure_lines(outcome), file=sys.stderr)
     if as_json:
         print_json(summary_json(outcome))

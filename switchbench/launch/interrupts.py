@@ -1,4 +1,4 @@
-"""Ctrl-C while runs are running: the first is a request, the second is not."""
+"""Ctrl-C while runs are running, and SIGTERM, which is taken for it: the first is a request, the second is not."""
 
 import signal
 import threading
@@ -26,3 +26,25 @@ def first_interrupt_noted() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(noted)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def termination_interrupts() -> Iterator[Callable[[], bool]]:
+    """Take SIGTERM for Ctrl-C: give the function that says whether there was one."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
+        noted.append(number)
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # Ctrl-C is ignored, as in the background of a script
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield lambda: bool(noted)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -6,7 +6,9 @@ supervises: the run is a process of its own, forked from a server that the task'
 
 import contextlib
 import logging
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,6 +80,7 @@ def connected(address: str | None) -> Iterator[None]:
         return
     if address is not None:
         _check_address(address)
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -88,6 +91,8 @@ def connected(address: str | None) -> Iterator[None]:
             "shows whether it is part of the cluster, and `ray start --address HOST:PORT` makes it so. Where a cluster "
             "has a token, it must be in ~/.ray/auth_token here, too, with RAY_AUTH_MODE=token in the environment"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray's own handler would end the process without a word
     try:
         yield
     finally:
