@@ -4,7 +4,7 @@
 and its report start without it.
 """
 
-from switchbench.store.folder import SweepFolder, find_sweeps, write_atomically
+from switchbench.store.folder import SweepFolder, as_utf8, find_sweeps, write_atomically
 from switchbench.store.manifest import (
     MANIFEST_SCHEMA,
     Manifest,
@@ -42,6 +42,7 @@ __all__ = [
     "TunedConfiguration",
     "TuningTry",
     "UnreadableFile",
+    "as_utf8",
     "find_sweeps",
     "parquet_files",
     "read_curve",

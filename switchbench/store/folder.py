@@ -75,6 +75,13 @@ class SweepFolder:
         Raises:
             ResultsFolderError: that is not possible; says why and what to do.
         """
+        try:
+            os.fsencode(self.path).decode()
+        except UnicodeDecodeError as error:
+            raise ResultsFolderError(
+                f"The results folder {self.path} has a name that is not UTF-8, and weights cannot be written there; "
+                "choose another one with --results"
+            ) from error
         for part in (self.runs, self.steps, self.timings, self.logs, self.checkpoints, self.report):
             try:
                 part.mkdir(parents=True, exist_ok=True)
@@ -112,6 +119,15 @@ def find_sweeps(results: Path, *, sweep: str | None = None) -> list[SweepFolder]
         names = ", ".join(folder.path.resolve().name for folder in found) or "none"
         raise ResultsFolderError(f"{results} has no sweep named {sweep!r}; the sweeps there: {names}")
     return chosen
+
+
+def as_utf8(text: str) -> bytes:
+    """Encode text in which names of files may stand as the system gave them.
+
+    Where the environment's encoding lacks their letters, each byte of those is a character of its own, which UTF-8 has
+    none of: they become letters again, or where they are none the sign that replaces such.
+    """
+    return text.encode(errors="surrogateescape").decode(errors="replace").encode()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from switchbench.errors import ResultsFolderError
-from switchbench.store.folder import SweepFolder, write_atomically
+from switchbench.store.folder import SweepFolder, as_utf8, write_atomically
 
 MANIFEST_SCHEMA = 1
 """Version of the manifest; raised when the meaning of a field changes, not when one is added."""
@@ -117,9 +117,7 @@ def write_manifest(folder: SweepFolder, manifest: Manifest) -> None:
     with contextlib.suppress(OSError, ValueError):  # there is none, or a damaged one
         _check_version(json.loads(folder.manifest_path.read_bytes()), path=folder.manifest_path)
     content = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-    # The command and the file's name are as the system gave them, and what is no letter there stands for bytes.
-    readable = content.encode(errors="surrogateescape").decode(errors="replace")
-    write_atomically(folder.manifest_path, (readable + "\n").encode())
+    write_atomically(folder.manifest_path, as_utf8(content + "\n"))
 
 
 def read_manifest(folder: SweepFolder) -> Manifest:

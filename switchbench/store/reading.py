@@ -159,7 +159,8 @@ def read_spec(folder: SweepFolder, run_id: str) -> dict[str, Any] | None:
         run_id: The run.
     """
     try:
-        content = json.loads((pq.read_schema(folder.runs / f"{run_id}.parquet").metadata or {})[SPEC_KEY])
+        file = pa.BufferReader((folder.runs / f"{run_id}.parquet").read_bytes())
+        content = json.loads((pq.read_schema(file).metadata or {})[SPEC_KEY])
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
     return content if isinstance(content, dict) else None
@@ -239,8 +240,9 @@ def _ends(path: Path) -> dict[str, str]:
 def _read_table(path: Path, record: type[Record]) -> pa.Table:
     """Read a file whole, which checks the values against their checksums, and bring it to the record's schema."""
     try:
-        # One small file at a time: starting threads would take longer than reading it.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        # One small file at a time: starting threads would take longer than reading it. It is opened here, since pyarrow
+        # takes no path whose bytes are not UTF-8.
+        with pq.ParquetFile(pa.BufferReader(path.read_bytes()), page_checksum_verification=True) as file:
             table = file.read(use_threads=False)
             metadata = file.schema_arrow.metadata or {}
     except FileNotFoundError as error:

@@ -9,7 +9,7 @@ import pytest
 from factories import make_runs, make_spec, make_steps
 
 from switchbench.errors import ResultsFolderError
-from switchbench.store import SweepFolder, find_sweeps, write_atomically, write_run
+from switchbench.store import SweepFolder, as_utf8, find_sweeps, read_runs, write_atomically, write_run
 
 
 def test_create_makes_every_part_and_can_be_repeated(tmp_path: Path):
@@ -145,3 +145,21 @@ def _fails_on_folders(fsync: Callable[[int], None], code: int) -> Callable[[int]
         fsync(descriptor)
 
     return sync
+
+
+def test_names_as_the_system_gives_them_are_letters_in_files() -> None:
+    assert as_utf8("größe 実").decode() == "größe 実"
+    assert as_utf8("größe".encode().decode("ascii", errors="surrogateescape")).decode() == "größe"
+    assert as_utf8(b"r\xe9s".decode(errors="surrogateescape")).decode() == "r\ufffds"
+
+
+def test_a_name_that_is_not_utf8_is_refused_and_one_of_its_results_is_read(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / os.fsdecode(b"r\xe9s"))
+    with pytest.raises(ResultsFolderError, match="has a name that is not UTF-8"):
+        folder.create()
+    there = SweepFolder(tmp_path / "there")
+    there.create()
+    spec = make_spec()
+    write_run(there, runs=make_runs(spec, nll=[2.0]), steps=make_steps(spec, nll=[2.0]), spec=spec)
+    there.path.rename(folder.path)
+    assert {row.run_id for row in read_runs(folder)} == {spec.run_id}
