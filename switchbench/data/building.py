@@ -74,25 +74,28 @@ def parts_of_files(listing: Listing, data: DataSpec) -> Parts:
     )
 
 
-def parts_of_rows(rows: Iterable[Text], data: DataSpec, *, folder: Path, tell: Progress) -> Parts:
+def parts_of_rows(
+    rows: Iterable[Text], data: DataSpec, *, folder: Path, expected_bytes: int | None, tell: Progress
+) -> Parts:
     """Write down the rows of a corpus, each in its part.
 
     Args:
         rows: The documents.
         data: The corpus.
         folder: Takes them.
+        expected_bytes: About how much text there is, for the progress; None: nobody knows.
         tell: Told how many there are so far.
 
     Raises:
         CorpusError: a row cannot be read.
         OSError: the folder cannot be written.
     """
-    split = split_rows(
-        rows,
-        folder=folder,
-        held_out_fraction=data.held_out_fraction,
-        tell=lambda count: tell(f"reading text: {count / 1e6:,.0f} MB", 0.0),
-    )
+
+    def advance(num_bytes: int) -> None:
+        share = min(num_bytes / expected_bytes, 1.0) if expected_bytes else 0.0
+        tell(f"reading text: {num_bytes / 1e6:,.0f} MB", 0.3 * share)
+
+    split = split_rows(rows, folder=folder, held_out_fraction=data.held_out_fraction, tell=advance)
     binary = "document" if split.num_binary == 1 else "documents"
     return Parts(
         train=split.train,
@@ -122,10 +125,12 @@ def gather_parts(
         OSError: the folder cannot be written.
     """
     if listing is None:
-        return parts_of_rows(read_hub(data, revision=revision), data, folder=folder, tell=tell)
+        rows = read_hub(data, revision=revision)
+        return parts_of_rows(rows, data, folder=folder, expected_bytes=data.max_bytes, tell=tell)
     plain = unpack_documents(listing.documents, folder=folder)
     if listing.has_rows:
-        return parts_of_rows(_rows_of(plain, column=data.column), data, folder=folder, tell=tell)
+        texts = _rows_of(plain, column=data.column)
+        return parts_of_rows(texts, data, folder=folder, expected_bytes=listing.num_bytes, tell=tell)
     tell("looking for near-duplicate files", 0.1)
     return parts_of_files(Listing(where=listing.where, documents=plain), data)
 
@@ -229,7 +234,7 @@ def _make_tokenizer(parts: Parts, data: DataSpec, *, path: Path, tell: Progress)
     if data.tokenizer == "bytes":
         return open_tokenizer(None)
     if data.tokenizer == "bpe":
-        tell("learning byte pairs", 0.2)
+        tell("learning byte pairs", 0.3)
         learn_byte_pairs(parts.train, num_bytes=parts.train_bytes, vocab_size=data.bpe_vocab_size, path=path)
     else:
         assert data.tokenizer_path is not None, "checked by the specification"

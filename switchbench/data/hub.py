@@ -1,4 +1,12 @@
-"""Data sets of the Hugging Face Hub, and their like on disk, by Hugging Face `datasets`."""
+"""Data sets of the Hugging Face Hub, and their like on disk, by Hugging Face `datasets`.
+
+For example, each with ``max_documents`` or ``max_bytes``, which say how much of it is read:
+
+``hf:Salesforce/wikitext/wikitext-103-raw-v1``  WikiText-103: articles of Wikipedia, a line in each row
+``hf:roneneldan/TinyStories``                   TinyStories: stories in the words of small children
+``hf:allenai/c4/en``                            C4: pages of the web, as T5 and the Switch Transformers were trained on
+``hf:HuggingFaceFW/fineweb-edu/sample-10BT``    FineWeb-Edu: pages of the web that teach something
+"""
 
 import hashlib
 import os
