@@ -6,6 +6,8 @@ import pty
 import random
 import re
 import struct
+import subprocess
+import sys
 import termios
 import threading
 import time
@@ -80,6 +82,28 @@ def test_spaces_and_letters(
     assert "Results: Ergebnisse ä/small" in answer.out
     assert "report 'Ergebnisse ä' --sweep small" in answer.out
     row.survived = "all"
+
+
+def test_an_encoding_without_these_letters(
+    tmp_path: Path, sweep_at: Callable[..., Sweep], fault: Opens, assert_completes: Completes
+) -> None:
+    row = fault("a results folder of non-ASCII letters where file names are ASCII; then a corpus of such a name")
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    sweep = sweep_at(tmp_path / "place", results="Ergebnisse ä", environment=ascii_alone)
+    answer = sweep.run("base.data.path='größe'")
+    assert answer.code == 2
+    (tmp_path / "place" / "named.yaml").write_text(
+        "extends: small.yaml\nname: named\nbase: {data: {path: größe}}\n", encoding="utf-8"
+    )
+    command = [sys.executable, "-m", "switchbench", "validate", "named.yaml"]
+    done = subprocess.run(command, cwd=sweep.place, env=sweep.variables(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "named.yaml:3:" in done.stderr
+    assert "encoding is ascii; set PYTHONUTF8=1" in done.stderr
+    assert "Traceback" not in answer.err + done.stderr
+    assert_completes(sweep, row, has_nlls=False)
+    assert "Ergebnisse ä" in sweep.folder.manifest_path.read_text(encoding="utf-8")
+    row.survived = "all; the corpus's name is refused, with its line, exit 2"
 
 
 def test_no_terminal(small: Sweep, fault: Opens, assert_completes: Completes) -> None:
