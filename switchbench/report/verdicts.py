@@ -139,8 +139,10 @@ def interval_text(difference: Comparison, *, confidence: float, sign: int = 1) -
 def _difference_cell(difference: Comparison, *, confidence: float) -> Cell:
     if difference.value is None:
         return Cell(text=UNKNOWN, caveats=difference.caveats)
+    interval = difference.interval(confidence)
+    half_width = "" if interval is None else f" [±{(interval[1] - interval[0]) / 2:.3f}]"
     return Cell(
-        text=f"{difference.value:+.3f}{interval_text(difference, confidence=confidence)}",
+        text=f"{difference.value:+.3f}{half_width}",
         value=difference.value,
         ci95=difference.ci95,
         caveats=difference.caveats,

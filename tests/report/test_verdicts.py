@@ -34,7 +34,7 @@ def test_a_row_per_pair_says_who_wins_and_what_could_have_been_told(tmp_path: Pa
     assert column(table, "verdict") == ["sparse", "equivalent"]
     differences = [each for each in sweep.comparisons if each.measure == "delta_nll" and each.matched_on == "iso_flop"]
     low, high = differences[0].ci95 or (0, 0)
-    assert column(table, "delta_nll")[0] == f"-0.100 [{low:.3f}, {high:.3f}]"
+    assert column(table, "delta_nll")[0] == f"-0.100 [±{(high - low) / 2:.3f}]"
     assert column(table, "p_holm")[0] == "<0.001"
     assert float(column(table, "resolvable")[0]) == pytest.approx(differences[0].resolvable, abs=0.0005)
     assert column(table, "break_even_step_time_ratio")[0].count("x [") == 1
@@ -80,7 +80,7 @@ def test_the_files_confidence_and_smallest_effect_hold(tmp_path: Path):
     assert "10% of the dense nll takes" in sweep.summary
     difference = next(each for each in sweep.comparisons if each.measure == "delta_nll")
     low, high = difference.interval(0.9) or (0, 0)
-    assert column(table, "delta_nll") == [f"-0.100 [{low:.3f}, {high:.3f}]"]
+    assert column(table, "delta_nll") == [f"-0.100 [±{(high - low) / 2:.3f}]"]
 
 
 def test_noise_that_differs_is_said(tmp_path: Path):
