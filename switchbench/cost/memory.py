@@ -3,7 +3,7 @@
 Weights, gradients and both moments are float32, whatever the precision of the matmuls. Gradients are given back after
 every step. So the peak is no sum of everything, but the largest of the moments of a step:
 
-  loss       weights + moments + all activations + logits, or then their gradient
+  loss       weights + moments + all activations, logits among them, + a slice of these, or them in bfloat16
   backward   at each stage: weights + moments + activations of the stages up to it + its short-lived values + gradients
              of its own weights and of the stages after it (in micro-batches: all gradients, and its own once more)
   optimizer  weights + moments + all gradients
@@ -32,18 +32,17 @@ from switchbench.spec.ffn import Router
 
 MOMENTS = 2
 """Numbers that AdamW keeps per weight."""
-ALLOCATOR_LOSS: dict[Precision, float] = {"float32": 0.4, "bfloat16": 0.6}
+ALLOCATOR_LOSS: dict[Precision, float] = {"float32": 0.25, "bfloat16": 0.4}
 """Bytes that a CPU's allocator loses per byte of a step; with that of the logits the only figures that are measured.
 
 Asked for aligned memory, glibc looks for a place that is larger by the alignment: a tensor does not fit where one of
-its own size has been. With glibc 2.36 it lost 0.2 to 0.5 in float32, over sizes xxs to m, dense and sparse, and 0.4 to
-0.8 in bfloat16, where tensors of two widths alternate. Where alignment needs no more room: 0.1 to 0.2.
+its own size has been, unless what was cut off there has rejoined it. With glibc 2.36, set as runs are, it lost 0.1 to
+0.4 in float32, and 0.2 to 0.6 in bfloat16, where tensors of two widths alternate.
 """
-ALLOCATOR_LOSS_OF_LOGITS = 0.1
-"""The same of the logits, which are few and come before all else: 0 to 0.3 with vocabularies of 8,000 to 50,000.
+ALLOCATOR_LOSS_OF_LOGITS: dict[Precision, float] = {"float32": 0.0, "bfloat16": 0.3}
+"""The same of the logits, which are one tensor, the last of the forward pass, and find their place again in each step.
 
-With a vocabulary of 32,000 it was more for 512 tokens a step and, in some runs, in bfloat16: there the peak that is
-counted came out up to a sixth too low.
+In bfloat16 there are two: those of the matmul, whose place is too small for their gradient, a third of both together.
 """
 
 
@@ -196,7 +195,8 @@ def _memory(
     lost = 0
     if conditions.device == "cpu":
         others = largest + held - logits
-        lost = round(ALLOCATOR_LOSS[conditions.precision] * others + ALLOCATOR_LOSS_OF_LOGITS * logits)
+        precision = conditions.precision
+        lost = round(ALLOCATOR_LOSS[precision] * others + ALLOCATOR_LOSS_OF_LOGITS[precision] * logits)
     return Memory(
         weights=weights,
         gradients=weights,

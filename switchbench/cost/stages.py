@@ -7,6 +7,7 @@ short-lived values, and leaves the gradients of its weights.
 Axes: T tokens, D width, F hidden width, V vocabulary, N kept assignments of tokens to experts.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,9 @@ from switchbench.cost.activations import (
     sparse_activations,
 )
 from switchbench.spec import Architecture
+
+LOSS_SLICES = 16
+"""Slices of its tokens that a training step takes the loss in: beside the logits it needs room for one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +105,7 @@ def stages_of(
 
 
 def _embedding(a: Architecture, *, batch: Batch) -> Stage:
-    """The lookup. Its gradient is as large as the table; a tied one is added to that of the output projection."""
+    """The lookup. Its gradient is as large as the table; a tied one's and the output projection's make a third."""
     table = a.vocab_size * a.d_model * WIDE
     rotations = (batch.source_len + batch.target_len) * a.d_head * WIDE if a.position_tables == 0 else 0
     tokens = batch.source + batch.target
@@ -110,7 +114,7 @@ def _embedding(a: Architecture, *, batch: Batch) -> Stage:
         block=None,
         kept=Activations(attention=rotations),
         weights=0 if a.is_output_tied else a.vocab_size * a.d_model,
-        temporary=tokens * a.d_model * WIDE + (table if a.is_output_tied else 0),
+        temporary=tokens * a.d_model * WIDE + (2 * table if a.is_output_tied else 0),
     )
 
 
@@ -200,24 +204,29 @@ def _norm(a: Architecture, conditions: Conditions, *, tokens: int) -> Stage:
 
 
 def _output(a: Architecture, conditions: Conditions, *, tokens: int) -> list[Stage]:
-    """The projection, and the loss; at the most the logits while the loss is taken, and then their gradient."""
+    """The projection, and the loss, in whose place are the logits before it and their gradient after it.
+
+    Beside them: a slice while the loss is taken; where the matmul is narrow, its own logits or their gradient.
+    """
     kept = logits_activations(a, conditions, tokens=tokens)
     table, logits = a.vocab_size * a.d_model, tokens * a.vocab_size
+    is_narrow = conditions.width < WIDE
+    beside = logits * conditions.width if is_narrow else math.ceil(tokens / LOSS_SLICES) * a.vocab_size * WIDE
     return [
         Stage(
             name="output projection",
             block=None,
             kept=replace(kept, logits=0),
             weights=table,
-            temporary=logits * WIDE + conditions.copies(table).weight_copies,
-            logits=logits * WIDE,
+            temporary=logits * conditions.width + conditions.copies(table).weight_copies,
+            logits=logits * conditions.width,
         ),
         Stage(
             name="loss",
             block=None,
             kept=Activations(logits=kept.logits),
             weights=0,
-            temporary=logits * WIDE,
-            logits=kept.logits + logits * WIDE,
+            temporary=beside,
+            logits=kept.logits + beside,
         ),
     ]

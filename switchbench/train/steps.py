@@ -18,6 +18,7 @@ from switchbench.model.router import Routing
 from switchbench.model.transformer import ModelOutput, Transformer, build_model
 from switchbench.spec import AnnealPoint, Dispatch, RunSpec, SparseFFNSpec, TrainSpec
 
+
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
     """What a step changes: everything that must be saved to branch off or to continue."""
@@ -65,6 +66,13 @@ def start_training(spec: RunSpec, *, device: torch.device, dispatch: Dispatch = 
         eps=train.adam_epsilon,
         fused=True,
     )
+    # Here, as its first step would make them: made there, they would settle in the places of that step's activations.
+    for parameter in [*matrices, *scales]:
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), device=device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
     noise = torch.Generator(device).manual_seed(spec.random_seed)
     return TrainState(spec=spec, device=device, model=model, optimizer=optimizer, noise=noise)
 

@@ -11,7 +11,9 @@ from switchbench.train.run import touch_library
 from switchbench.train.steps import StepOutcome, TrainState, start_training, take_step
 
 
-def send_peak(connection: Connection, spec: RunSpec, *, device: str, dispatch: Dispatch) -> None:
+def send_peak(
+    connection: Connection, spec: RunSpec, *, device: str, dispatch: Dispatch, micro_batch_tokens: int | None = None
+) -> None:
     """Send the peak over the level before the model was built."""
     where = torch.device(device)
     torch.set_num_threads(1)
@@ -19,7 +21,7 @@ def send_peak(connection: Connection, spec: RunSpec, *, device: str, dispatch: D
     meter = MemoryMeter(where)
     state = start_training(spec, device=where, dispatch=dispatch)
     for step in range(3):
-        step_on_noise(state, seed=step)
+        step_on_noise(state, seed=step, micro_batch_tokens=micro_batch_tokens)
     connection.send(meter.peak_bytes())
 
 

@@ -1,6 +1,5 @@
-"""Peak memory: the arithmetic is compared with PyTorch's own account of its tensors, and with processes' memory."""
+"""Peak memory: the arithmetic is compared with PyTorch's own account of its tensors."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,12 @@ import pytest
 import torch
 
 from switchbench.cost import Memory, cost_of, count_memory, memory_of
-from switchbench.launch.forkserver import start_process, warm_server
 from switchbench.published import PUBLISHED
 from switchbench.spec import Backend, RunSpec, architecture_of
 from switchbench.train.steps import start_training
 from tests.cost.live import peak_growth
 from tests.cost.measured import step_on_noise
 from tests.specs import sparse, tiny_run
-
-MIB = 2**20
 
 
 def run_of(*, size: str = "xxs", batch_tokens: int, ffn: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
@@ -56,6 +52,7 @@ few_tokens = {"batch_tokens": 128, "ffn": sparse(num_experts=128)}
     [
         (run_of(batch_tokens=1024), "loop"),
         (run_of(batch_tokens=256, vocab_size=8000), "loop"),
+        (run_of(size="s", batch_tokens=128, vocab_size=4000), "loop"),
         (run_of(batch_tokens=256, vocab_size=8000, precision="bfloat16", tied_output=False), "loop"),
         (run_of(batch_tokens=1024, ffn={"kind": "dense", "d_ff": 512, "activation": "swiglu"}), "loop"),
         (run_of(batch_tokens=1024, ffn=sparse(num_experts=32)), "padded"),
@@ -78,51 +75,6 @@ def test_a_micro_batch_takes_its_own_activations_and_all_gradients(ffn: dict[str
     spec = run_of(batch_tokens=1024, ffn=ffn)
     peak, _ = grown(spec, folder=tmp_path, micro=256)
     assert of_a_step(count_memory(spec, micro_batch_tokens=256)) == pytest.approx(peak, rel=0.04)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    with warm_server():
-        yield
-
-
-def measured_peak(spec: RunSpec, *, device: str) -> int:
-    dispatch = "loop" if device == "cpu" else "padded"
-    process, connection = start_process("tests.cost.measured:send_peak", spec, device=device, dispatch=dispatch)
-    peak: int = connection.recv()
-    process.join()
-    return peak
-
-
-LARGE = {
-    "dense": run_of(size="xs", batch_tokens=4096),
-    "dense bf16": run_of(size="xs", batch_tokens=4096, precision="bfloat16"),
-    "large vocabulary": run_of(size="s", batch_tokens=2048, vocab_size=8000),
-    "sparse bf16": run_of(size="xs", batch_tokens=4096, precision="bfloat16", ffn=sparse(num_experts=16)),
-    "mostly weights": run_of(size="xs", batch_tokens=512, ffn=sparse(num_experts=256)),
-    "weights and activations": run_of(size="xs", batch_tokens=4096, ffn=sparse(num_experts=64)),
-    "mostly activations": run_of(
-        size="xs", batch_tokens=2048, ffn=sparse(num_experts=16, router="top_k", top_k=2, activation="geglu")
-    ),
-}
-
-
-@pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("name", LARGE)
-def test_peak_is_near_that_of_a_process(name: str) -> None:
-    spec = LARGE[name]
-    measured = measured_peak(spec, device="cpu")
-    assert measured > 100 * MIB
-    assert cost_of(spec).memory.peak == pytest.approx(measured, rel=0.15)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no GPU here")
-@pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("name", LARGE)
-def test_peak_is_near_that_of_a_gpu(name: str) -> None:
-    spec = LARGE[name]
-    memory = count_memory(spec, device="cuda", backend="padded")
-    assert memory.peak == pytest.approx(measured_peak(spec, device="cuda"), rel=0.15)
 
 
 def test_memory_of_a_run_is_that_of_its_architecture() -> None:

@@ -28,6 +28,7 @@ def step(spec: RunSpec, *, micro_batch_tokens: int | None) -> tuple[TrainState, 
     """One step in float64, where rounding is small enough to tell it from a mistake."""
     state = start_training(spec, device=torch.device("cpu"))
     state.model.double()
+    state.optimizer.load_state_dict(state.optimizer.state_dict())  # which gives the moments the width of the weights
     outcome = take_step(state, batch_of(spec), learning_rate=1e-3, micro_batch_tokens=micro_batch_tokens)
     return state, outcome
 

@@ -91,11 +91,14 @@ def test_precision_is_no_part_of_an_identity_that_leaves_it_at_its_default() -> 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_mean_nll_is_cross_entropy_in_value_and_gradient(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("tokens", "vocab_size"), [(40, 7), (3, 7), (250, 1000)])
+def test_mean_nll_is_cross_entropy_in_value_and_gradient(dtype: torch.dtype, tokens: int, vocab_size: int) -> None:
+    """The value to the bit, although it is taken in slices and in place."""
     generator = torch.Generator().manual_seed(0)
-    logits = (5 * torch.randn(40, 7, generator=generator, dtype=dtype)).requires_grad_()
-    targets = torch.randint(0, 7, (40,), generator=generator)
-    got, expected = mean_nll(logits, targets), torch.nn.functional.cross_entropy(logits, targets)
+    logits = (5 * torch.randn(tokens, vocab_size, generator=generator, dtype=dtype)).requires_grad_()
+    targets = torch.randint(0, vocab_size, (tokens,), generator=generator)
+    expected = torch.nn.functional.cross_entropy(logits, targets)
+    got = mean_nll(logits.clone(), targets)
     assert torch.equal(got, expected)
     (gradient,) = torch.autograd.grad(3 * got, logits)
     torch.testing.assert_close(gradient, torch.autograd.grad(3 * expected, logits)[0])

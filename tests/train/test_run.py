@@ -230,6 +230,23 @@ def test_a_saved_state_continues_to_the_bit(corpus: PreparedCorpus) -> None:
     assert three_steps() == once
 
 
+def test_the_moments_that_a_run_starts_with_are_those_of_its_first_step() -> None:
+    states = [start_training(tiny_run(), device=torch.device("cpu")) for _ in range(2)]
+    states[1].optimizer.state.clear()
+    kept = []
+    for state in states:
+        for parameter in state.model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        state.optimizer.step()
+        kept.append([*state.model.parameters(), *_tensors(state.optimizer.state_dict()["state"])])
+    assert len(kept[0]) == len(kept[1]) == 4 * len(list(states[0].model.parameters()))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*kept, strict=True))
+
+
+def _tensors(state: dict[int, dict[str, torch.Tensor]]) -> list[torch.Tensor]:
+    return [state[index][name] for index in sorted(state) for name in sorted(state[index])]
+
+
 def test_weight_decay_spares_the_norm_scales() -> None:
     state = start_training(tiny_run(ffn=sparse()), device=torch.device("cpu"))
     decayed, spared = state.optimizer.param_groups
