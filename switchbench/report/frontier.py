@@ -12,7 +12,6 @@ from switchbench.compare import (
     Choice,
     Configuration,
     Frontier,
-    FrontierStretch,
     Pool,
     Resource,
     best_under,
@@ -105,8 +104,11 @@ def sentence_of(frontier: Frontier) -> str:
             f"in the range from {span}"
         )
     else:
-        places = ", ".join(_stretch_text(stretch, text) for stretch in frontier.stretches)
-        sentence = f"By {name} the two cross {len(others)} times: {places}"
+        places = ", then ".join(f"{stretch.better} up to {text(stretch.high)}" for stretch in others)
+        sentence = (
+            f"By {name} the two cross {len(others)} times: {first.better} is better from {text(first.low)} up to "
+            f"{text(first.high)}, then {places}"
+        )
     if Caveat.CROSSING_VARIES in frontier.caveats:
         return f"{sentence}. With one of the seeds left out that is not so, so it is not sure."
     if Caveat.SINGLE_SEED in frontier.caveats:
@@ -290,7 +292,3 @@ def _left_out(pool: Pool, *, among: Sequence[Configuration]) -> list[str]:
             "of time."
         )
     return notes
-
-
-def _stretch_text(stretch: FrontierStretch, text: Callable[[float], str]) -> str:
-    return f"{stretch.better} is better from {text(stretch.low)} to {text(stretch.high)}"

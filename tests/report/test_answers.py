@@ -1,5 +1,6 @@
 """What a report says beyond pairs, and what it is asked: through the functions and through the real command."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,11 +12,11 @@ from typing import Any
 import pytest
 from factories import Study, make_spec, write_study
 
-from switchbench.compare import Budget
+from switchbench.compare import Budget, Frontier, FrontierStretch
 from switchbench.errors import UsageError
 from switchbench.report import Questions, build_report, parse_questions, report_document
 from switchbench.report.elements import SweepReport, Table
-from switchbench.report.frontier import round_amounts
+from switchbench.report.frontier import round_amounts, sentence_of
 from switchbench.report.questions import parse_budget
 from tests.compare.test_elsewhere import make_row
 
@@ -158,6 +159,32 @@ def test_diverged_configurations_are_not_chosen_and_named(tmp_path: Path):
     assert table is not None
     assert MANY.config_id not in values(table, "sparse")
     assert any(note.startswith("Not chosen from") and "16 experts" in note for note in table.notes)
+
+
+def test_where_the_frontiers_cross_is_said_in_words():
+    def frontier(*edges: float, **columns: Any) -> Frontier:
+        stretches = tuple(
+            FrontierStretch(low=low, high=high, better="sparse" if i % 2 else "dense")
+            for i, (low, high) in enumerate(itertools.pairwise(edges))
+        )
+        known: dict[str, Any] = {"crossing": edges[1] if len(edges) == 3 else None, "ci95": None, "caveats": ()}
+        ends = (edges[0], edges[-1]) if edges else (None, None)
+        return Frontier(
+            sweep="s", resource="train_time_s", low=ends[0], high=ends[1], stretches=stretches, seeds=(0, 1),
+            **known | columns,
+        )  # fmt: skip
+
+    assert sentence_of(frontier(1.0, 9.0)) == "By training time dense is better throughout, from 1.00 s to 9.00 s."
+    assert sentence_of(frontier(1.0, 3.0, 9.0, ci95=(2.0, 4.0))) == (
+        "By training time dense is better up to 3.00 s [2.00 s, 4.00 s], sparse beyond, in the range from 1.00 s to "
+        "9.00 s."
+    )
+    assert sentence_of(frontier(1.0, 3.0, 9.0, caveats=("CROSSING_VARIES",))).endswith("so it is not sure.")
+    assert sentence_of(frontier(1.0, 3.0, 5.0, 9.0)) == (
+        "By training time the two cross 2 times: dense is better from 1.00 s up to 3.00 s, then sparse up to 5.00 s, "
+        "then dense up to 9.00 s."
+    )
+    assert "no budget is within reach of both sides" in sentence_of(frontier())
 
 
 # Asked for
