@@ -215,5 +215,8 @@ PUBLISHED: dict[str, Published] = {
 }
 """By name; the T5 and Switch models in their original parametrization, with tied embeddings.
 
-Clark et al. name a size of 870M too; it is missing here, as it is in their run table: its shape has not been checked.
+Clark et al. name a size of 870M too; it is missing here, as it is in their run table, and with it an exact count. Of
+the shapes that have what the rungs around it have in common (heads of 128, together as wide as the model, a width in
+steps of 128 between theirs), 16 layers of 2048 alone make a count that rounds to 870M, 872,546,304; but other labels
+are up to a tenth off their counts, so that more shapes are possible and none of them is known to be theirs.
 """

@@ -1,6 +1,7 @@
 """Published totals, to the last weight where they are known so exactly, and printed FLOPs at printed precision."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,28 @@ def test_clarks_run_table_comes_out_to_the_last_parameter_and_flop() -> None:
     assert len(checked) == 59
     # The only size and number of experts of the ladder that they did not train with S-Base.
     assert {name for name in PUBLISHED if name.startswith("clark-")} - checked == {"clark-130m-256"}
+
+
+def test_what_is_said_of_clarks_missing_rung() -> None:
+    """Shapes like those of 370M and 1.3B, counted as in the test above; and how far labels are from counts."""
+    counts = {}
+    for width in range(1536, 2049, 128):
+        for layers in range(1, 61):
+            shape = replace(
+                PUBLISHED["clark-1.3b"].architecture,
+                d_model=width,
+                d_ff=4 * width,
+                num_heads=width // 128,
+                num_kv_heads=width // 128,
+                decoder_layers=layers,
+            )
+            counts[width, layers] = parameters_of(shape).non_embedding + layers * (width**2 + 2 * width) - width
+    assert (counts[1536, 12], counts[2048, 24]) == (368_123_904, 1_308_819_456)
+    near = {shape: count for shape, count in counts.items() if 865e6 <= count < 875e6}
+    assert near == {(2048, 16): 872_546_304}
+    assert {name for name in PUBLISHED if "870m" in name} == set()
+    # 15M is the label of 16,527,360: a tenth off, within which there are other shapes.
+    assert len([count for count in counts.values() if 870e6 <= count < 870e6 * 1.1]) > 1
 
 
 def clark_runs() -> list[dict[str, str]]:
