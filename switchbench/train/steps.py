@@ -178,7 +178,7 @@ class _MeanNLL(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits_TV: Tensor, target_T: Tensor) -> Tensor:
         log_probs_TV = logits_TV.detach()
-        for rows_TV in log_probs_TV.split(math.ceil(logits_TV.shape[0] / LOSS_SLICES)):
+        for rows_TV in torch.split(log_probs_TV, math.ceil(logits_TV.shape[0] / LOSS_SLICES)):
             rows_TV.copy_(F.log_softmax(rows_TV, dim=-1))
         ctx.save_for_backward(log_probs_TV, target_T)
         return F.nll_loss(log_probs_TV, target_T)
