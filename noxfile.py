@@ -109,7 +109,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """How often intervals hold the truth, simulated; prints a line per design. Takes some minutes."""
+    """How often intervals hold the truth, simulated, a line per design; peak memory of 40 runs. Takes minutes."""
     session.install("-e", ".", *groups("test"))
     session.run("pytest", "-m", "slow", "-s", *session.posargs)
 
