@@ -18,7 +18,7 @@ from switchbench.report.figures.quality import sketch_quality
 from switchbench.report.figures.residuals import sketch_residuals
 from switchbench.report.figures.scaling import sketch_scaling
 from switchbench.report.figures.seeds import sketch_seeds
-from switchbench.report.figures.style import figure_style
+from switchbench.report.figures.style import figure_style, lay_out
 from switchbench.report.figures.svg import to_svg
 
 _SKETCHES: tuple[Callable[[Evidence], Sketch], ...] = (
@@ -69,6 +69,8 @@ def draw_figure(sketch: Sketch, *, sweep: str) -> Figure:
             prefix = f"{sketch.key}-{zlib.crc32(sweep.encode()):08x}-{width}"
             with figure_style(salt=prefix):
                 drawings[width] = sketch.draw(width)
+                lay_out(drawings[width])
+                drawings[width].set_layout_engine("none")  # else each format that is written takes another draft
                 svgs[width] = to_svg(drawings[width], prefix=prefix, label=sketch.alt)
     return Figure(
         key=sketch.key,

@@ -6,13 +6,14 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 from factories import Study, make_spec, write_study
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from switchbench.report import SweepReport
 from switchbench.report.figures import Figure, draw_figures, save_figures
 from switchbench.report.figures.drawing import draw_figure, sketch_figures
 from switchbench.report.figures.evidence import gather_evidence
-from switchbench.report.figures.style import DENSE, INK, SPARSE
-from tests.report.figures.drawn import REFERENCE, report_of
+from switchbench.report.figures.style import DENSE, INK, SPARSE, figure_style
+from tests.report.figures.drawn import REFERENCE, many_studies, outside, report_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -25,14 +26,25 @@ def texts_of(svg: str) -> list[str]:
     return ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
-@pytest.fixture(scope="module", params=["capacity", "cost_scaling"])
-def report(request: pytest.FixtureRequest) -> SweepReport:
-    return report_of(REFERENCE, request.param)
+HOSTILE = ('<script>alert("&")</script>', "id=\"a\" & 'b' #1b1b1f", "größe_$x^2$_模型_\\frac", "n" * 200)
+"""Names that break what takes them for markup, mathematics, or short."""
 
 
 @pytest.fixture(scope="module")
-def figures(report: SweepReport) -> tuple[Figure, ...]:
-    return draw_figures(report)
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SweepReport]:
+    root, name = tmp_path_factory.mktemp("hostile"), "größe & <b>"
+    write_study(root, many_studies(lambda i: HOSTILE[i], number=4 * len(HOSTILE)), name=name)
+    return {"cost_scaling": report_of(REFERENCE, "cost_scaling"), "hostile": report_of(root, name)}
+
+
+@pytest.fixture(scope="module")
+def drawn(reports: dict[str, SweepReport]) -> dict[str, tuple[Figure, ...]]:
+    return {name: draw_figures(report) for name, report in reports.items()}
+
+
+@pytest.fixture(params=["cost_scaling", "hostile"])
+def figures(request: pytest.FixtureRequest, drawn: dict[str, tuple[Figure, ...]]) -> tuple[Figure, ...]:
+    return drawn[request.param]
 
 
 def test_every_figure_is_drawn_at_both_widths_or_says_what_is_missing(figures: tuple[Figure, ...]):
@@ -87,13 +99,35 @@ def test_every_axis_has_a_label(figures: tuple[Figure, ...]):
 
 
 def test_the_same_results_give_the_same_text_and_leave_no_settings_behind(
-    report: SweepReport, figures: tuple[Figure, ...]
+    reports: dict[str, SweepReport], drawn: dict[str, tuple[Figure, ...]]
 ):
     before = dict(matplotlib.rcParams)
-    again = [draw_figure(sketch, sweep=report.name) for sketch in sketch_figures(gather_evidence(report))[-3:]]
-    assert svgs_of(again)
-    assert svgs_of(again) == svgs_of(figures[-3:])
+    evidence = gather_evidence(reports["cost_scaling"])
+    again = [draw_figure(sketch, sweep="cost_scaling") for sketch in sketch_figures(evidence)[-3:]]
+    assert len(svgs_of(again)) == 6
+    assert svgs_of(again) == svgs_of(drawn["cost_scaling"][-3:])
     assert dict(matplotlib.rcParams) == before
+
+
+def test_hostile_names_stay_text(drawn: dict[str, tuple[Figure, ...]]):
+    shown = ""
+    for figure in drawn["hostile"]:
+        for svg in (figure.svg, figure.narrow_svg):
+            if svg is not None:
+                root = ElementTree.fromstring(svg)
+                assert not [element for element in root.iter() if element.tag.endswith("script")]
+                shown += "\n".join("".join(element.itertext()) for element in root.iter())
+    for beginning in ('<script>alert("', "id=\"a\" & 'b' #1b", "größe_$x^2$_模型", "nnn"):
+        assert beginning in shown
+    assert "n" * 100 not in shown
+
+
+def test_hostile_names_break_no_layout(drawn: dict[str, tuple[Figure, ...]]):
+    for figure in drawn["hostile"]:
+        for drawing in figure.drawings.values():
+            with figure_style(salt="test"):
+                FigureCanvasAgg(drawing).draw()
+            assert outside(drawing) == [], figure.key
 
 
 def test_a_sweep_without_pairs_says_what_is_missing(tmp_path: Path):
@@ -102,7 +136,8 @@ def test_a_sweep_without_pairs_says_what_is_missing(tmp_path: Path):
     assert "dense twin" in (missing["quality"] or "")
 
 
-def test_figures_on_disk(figures: tuple[Figure, ...], tmp_path: Path):
+def test_figures_on_disk(drawn: dict[str, tuple[Figure, ...]], tmp_path: Path):
+    figures = drawn["cost_scaling"]
     some = figures[:1] + tuple(figure for figure in figures if figure.missing is not None)
     paths = save_figures(some, tmp_path / "new")
     assert [path.name for path in paths] == ["quality.svg", "quality.png", "quality.pdf"]
