@@ -3,7 +3,7 @@
 import sys
 import webbrowser
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, assert_never
 
 import typer
 
@@ -50,8 +50,14 @@ def report(
     is_page_asked = format_ == "html" or output is not None or open_
     if as_json:
         print(report_json(built))
-    elif format_ != "html":
-        render_report(built, console=plain_console())
+    else:
+        match format_:
+            case None | "terminal":
+                render_report(built, console=plain_console())
+            case "html":
+                pass  # the answer is where the page lies
+            case _:
+                assert_never(format_)
     sys.stdout.flush()
     if format_ == "terminal" or (as_json and not is_page_asked):
         return
