@@ -18,6 +18,8 @@ from switchbench.laws.sizes import sizes_of
 
 MOST_TRIALS = 20
 """With more sizes than this, only the largest are held out."""
+ROWS_IN_TRIALS = 200_000
+"""Rows times trials at most, where there are more than two: with very many rows few trials say as much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,8 @@ def backtest(observations: Observations, *, law: Law | None, loss: Loss) -> Back
         return Backtest(trials=())
     sizes = sizes_of(observations)
     trials = []
-    for size in range(sizes.number - 1, max(sizes.number - 1 - MOST_TRIALS, 0), -1):
+    most = int(np.clip(ROWS_IN_TRIALS // len(observations), 2, MOST_TRIALS))
+    for size in range(sizes.number - 1, max(sizes.number - 1 - most, 0), -1):
         trial = _trial(
             observations.take(sizes.index <= size), smaller=observations.take(sizes.index < size), law=law, loss=loss
         )

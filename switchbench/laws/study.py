@@ -109,6 +109,8 @@ def study_law(
     is_large = len(observations) > MOST_ROWS_FOR_RIVALS
     if law is None or not (is_large or is_alone):
         rivals = compare_forms(observations, loss=loss)
+    if law is None and not rivals and len(observations) > 1:
+        require_enough(law_of("power", observations), observations)  # which says what these rows lack
     form = choose_law(rivals) if law is None else law_of(law, observations)
     fit = fit_law(observations, law=form, loss=loss)
     grouping = group_rows(observations, by=group_by)

@@ -109,3 +109,10 @@ def test_the_published_runs_of_three_routers(router: str):
         assert gains[8] == (pytest.approx(0.041, abs=0.0006), pytest.approx(0.043, abs=0.0006))
     most = max(gains)
     assert gains[most][0] > gains[most][1] > 0  # the gain of many experts is promised too high, for every router
+
+
+def test_very_many_rows_take_few_trials():
+    rows = made_up(sizes=8)
+    copies = 200_001 // (3 * len(rows)) + 1
+    many = Observations(n=np.tile(rows.n, copies), e=np.tile(rows.experts, copies), loss=np.tile(rows.loss, copies))
+    assert len(backtest(many, law=form_named("routed", saturating=False), loss=SQUARES).trials) == 2
