@@ -57,6 +57,8 @@ class CellView:
     """Whether its column holds words."""
     marks: tuple[Mark, ...]
     """Its own footnotes."""
+    room: int
+    """How many marks a cell of its column has at most: they take the same room in all, so that numbers stay aligned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,7 @@ def view_table(table: Table) -> TableView:
         return made
 
     is_text = [_holds_words(row.cells[i] for row in table.rows) for i in range(len(table.columns))]
+    rooms = [max((len(letters[i]) for letters in placed.cells), default=0) for i in range(len(table.columns))]
     headers = tuple(
         HeaderView(
             lines=tuple(column.header.split("\n")),
@@ -140,7 +143,7 @@ def view_table(table: Table) -> TableView:
     groups: list[list[RowView]] = []
     for number, (row, letters_of) in enumerate(zip(table.rows, placed.cells, strict=True)):
         cells = tuple(
-            _view_cell(cell, column=column, is_text=is_text[i], marks=marks(letters, f"{number}-{i}"))
+            _view_cell(cell, column=column, is_text=is_text[i], room=rooms[i], marks=marks(letters, f"{number}-{i}"))
             for i, (cell, column, letters) in enumerate(zip(row.cells, table.columns, letters_of, strict=True))
         )
         if row.starts_group or not groups:
@@ -175,7 +178,7 @@ def _name_their_unit(cells: Iterable[Cell]) -> bool:
     return any(isinstance(cell.value, float) and re.search(r"[A-Za-z]", cell.text) for cell in cells)
 
 
-def _view_cell(cell: Cell, *, column: Column, is_text: bool, marks: tuple[Mark, ...]) -> CellView:
+def _view_cell(cell: Cell, *, column: Column, is_text: bool, room: int, marks: tuple[Mark, ...]) -> CellView:
     found = None if column.is_label else _DOUBT.search(cell.text)
     is_number = isinstance(cell.value, (int, float)) and not isinstance(cell.value, bool)
     return CellView(
@@ -185,6 +188,7 @@ def _view_cell(cell: Cell, *, column: Column, is_text: bool, marks: tuple[Mark, 
         is_label=column.is_label,
         is_text=is_text,
         marks=marks,
+        room=0 if is_text else room,
     )
 
 

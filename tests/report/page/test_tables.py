@@ -59,6 +59,13 @@ def test_marks_stand_where_the_document_places_them_and_link_both_ways() -> None
     assert sum(len(note.back_ids) for note in notes.values()) == len(marks)
 
 
+def test_marks_take_the_same_room_in_all_cells_of_a_column() -> None:
+    rows = [row for group in view_table(TABLE).groups for row in group]
+    longest = [max(len(row.cells[i].marks) for row in rows) for i in range(5)]
+    assert [[cell.room for cell in row.cells] for row in rows] == [longest] * 2
+    assert longest == [0, 0, 1, 1, 0]
+
+
 def test_a_number_and_its_doubt_are_the_text_together() -> None:
     rows = [row for group in view_table(TABLE).groups for row in group]
     assert [(row.cells[2].text, row.cells[2].doubt) for row in rows] == [
