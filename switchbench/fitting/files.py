@@ -11,6 +11,8 @@ from switchbench.errors import ResultsFolderError, TableError
 from switchbench.store import SweepFolder, read_manifest
 
 PARQUET = (".parquet", ".pq")
+STORED = "fits.parquet"
+"""Fits that are stored in a folder, which are no runs."""
 CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 
@@ -49,7 +51,8 @@ def _read(path: Path) -> pa.Table:
 
 
 def _read_folder(folder: Path) -> pa.Table:
-    files = sorted(file for file in folder.iterdir() if file.suffix in PARQUET and not file.name.startswith("."))
+    found = (file for file in folder.iterdir() if file.suffix in PARQUET and not file.name.startswith("."))
+    files = sorted(file for file in found if file.name != STORED)
     if not files:
         sweeps = sorted(each.name for each in folder.iterdir() if (each / "runs").is_dir())
         hint = f"; it holds the sweeps {', '.join(sweeps)}: name {folder / sweeps[0]}, say" if sweeps else ""

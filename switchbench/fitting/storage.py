@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 from switchbench import __version__
 from switchbench.errors import ResultsFolderError
 from switchbench.fitting.document import SCHEMA_VERSION, fit_json
+from switchbench.fitting.files import STORED
 from switchbench.fitting.request import TableFit
 from switchbench.store import write_atomically
 
 ANSWERS = "fits.json"
-NUMBERS = "fits.parquet"
+NUMBERS = STORED
 _NUMBER = pa.float64()
 _TEXT = pa.string()
 SCHEMA = pa.schema(

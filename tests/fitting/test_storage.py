@@ -11,6 +11,7 @@ import pytest
 from switchbench import __version__
 from switchbench.errors import ResultsFolderError
 from switchbench.fitting import FitRequest, fit_table, signed_json, store_fit
+from switchbench.fitting.files import read_table
 from switchbench.fitting.storage import find_fit, read_fits
 from tests.fitting.made_up import made_up_rows, run, write_csv
 
@@ -129,3 +130,9 @@ def test_a_sweep_that_cannot_be_written_is_fitted_with_a_warning(tmp_path: Path)
     assert json.loads(done.stdout)["n_rows"] == 36
     assert done.stderr.startswith("warning: the fit is not stored: ")
     assert not (tmp_path / "fits.parquet").exists()
+
+
+def test_stored_fits_are_no_runs(content: dict, tmp_path: Path):
+    pq.write_table(pa.Table.from_pylist(made_up_rows()), tmp_path / "a.parquet")
+    store_fit(tmp_path, content)
+    assert len(read_table(tmp_path)) == 36
