@@ -1,13 +1,12 @@
 """What the figures of a sweep are drawn from: its configurations and pairs, and the curves of a few runs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from switchbench.compare import Configuration, Pair, Scaling, sort_kinds
+from switchbench.compare import Configuration, Pair, Scaling
 from switchbench.record import StepRecord
 from switchbench.report.elements import SweepReport
-from switchbench.store import PrimaryPair, read_curve
+from switchbench.store import read_curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +20,7 @@ class Evidence:
     pairs: tuple[Pair, ...]
     """The pairs of twins among them that share a seed that went well."""
     leading: Pair | None
-    """The pair that is shown where one pair is; None: there is none."""
+    """The pair that the report's verdict is about, which is shown where one pair is; None: there is none."""
     scaling: tuple[Scaling, ...]
     """How its costs grow with all parameters."""
     fits: tuple[dict[str, Any], ...]
@@ -38,7 +37,8 @@ def gather_evidence(report: SweepReport) -> Evidence:
     """
     finished = tuple(configuration for configuration in report.configurations if configuration.finished)
     compared = tuple(pair for pair in report.pairs if pair.measured("delta_nll").value is not None)
-    leading = leading_pair(compared, primary=report.primary)
+    told = report.verdict.pair
+    leading = next((pair for pair in compared if told is not None and _ids(pair) == _ids(told)), None)
     sparse = [configuration for configuration in finished if configuration.role == "sparse"]
     shown = [leading.dense, leading.sparse] if leading is not None else sparse[:1]
     return Evidence(
@@ -56,31 +56,5 @@ def gather_evidence(report: SweepReport) -> Evidence:
     )
 
 
-def leading_pair(pairs: Sequence[Pair], *, primary: PrimaryPair | None) -> Pair | None:
-    """Choose the pair that a figure of one pair shows, as the summary does.
-
-    It is the pair that the sweep file names; else, of those of equal FLOPs (or of the next way to match), the one that
-    gains most over its own twin, with pairs without runs that diverged before all others.
-
-    Args:
-        pairs: The pairs that share a seed that went well.
-        primary: The pair that the sweep file names.
-    """
-    if not pairs:
-        return None
-    for pair in pairs:
-        if (
-            primary is not None
-            and (pair.sparse.config_id, pair.dense.config_id) == (primary.sparse, primary.dense)
-            and primary.matched_on in pair.matched_on
-        ):
-            return pair
-    first = sort_kinds({pair.matched_on[0] for pair in pairs})[0]
-    candidates = [pair for pair in pairs if pair.matched_on[0] == first]
-    return min(candidates, key=lambda pair: (bool(pair.sparse.diverged or pair.dense.diverged), _difference(pair)))
-
-
-def _difference(pair: Pair) -> float:
-    value = pair.measured("delta_nll").value
-    assert value is not None, "only pairs that are compared are asked for"
-    return value
+def _ids(pair: Pair) -> tuple[str, str, tuple[str, ...]]:
+    return pair.sparse.config_id, pair.dense.config_id, pair.matched_on

@@ -3,16 +3,17 @@ import statistics
 from pathlib import Path
 
 import pytest
-from factories import Study, make_spec
+from factories import Study, make_spec, write_study
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
 from switchbench.compare import t_quantile_975
 from switchbench.report.figures.drawing import sketch_figures
-from switchbench.report.figures.evidence import Evidence
+from switchbench.report.figures.evidence import Evidence, gather_evidence
 from switchbench.report.figures.quality import quality_panels, sketch_quality
 from switchbench.report.figures.seeds import sketch_seeds
-from tests.report.figures.drawn import drawing, evidence_of, intervals_of
+from switchbench.store import PrimaryPair
+from tests.report.figures.drawn import drawing, evidence_of, intervals_of, report_of
 
 DENSE, SPARSE, LARGER = make_spec(), make_spec(num_experts=4), make_spec(num_experts=16)
 NLL = {
@@ -50,6 +51,18 @@ def test_points_are_means_over_seeds_with_their_intervals(evidence: Evidence):
         for role, spec in (("dense", DENSE), ("sparse", SPARSE)):
             expected = [student([nll[i] for nll in NLL[spec.config_id].values()]) for i in range(3)]
             assert found[role] == [pytest.approx(each) for each in expected]
+
+
+def test_the_pair_of_the_verdict_is_shown(tmp_path: Path):
+    """Here the primary one, although another gains more."""
+    primary = PrimaryPair(sparse=LARGER.config_id, dense=DENSE.config_id, matched_on="iso_flop")
+    write_study(tmp_path, studies(), primary=primary)
+    report = report_of(tmp_path)
+    leading = gather_evidence(report).leading
+    assert leading is report.verdict.pair
+    assert leading is not None
+    assert leading.sparse.config_id == LARGER.config_id
+    assert sketch_quality(gather_evidence(report)).alt.startswith("16 experts")
 
 
 def test_steps_flops_and_time_stand_side_by_side(evidence: Evidence):
