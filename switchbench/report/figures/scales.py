@@ -53,7 +53,9 @@ def log_ticks(low: float, high: float) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     multiples = (1, 2, 5) if high / low < _WIDE_RANGE else (1,)
     every = max(1, math.ceil((last - first) / 6)) if multiples == (1,) else 1
-    ticks_by_size = (m * 10.0**exponent for exponent in range(first, last + 1, every) for m in multiples)
+    ticks_by_size = (
+        m * 10.0**exponent for exponent in range(first - first % every, last + 1, every) for m in multiples
+    )
     return [tick for tick in ticks_by_size if low <= tick <= high]
 
 
