@@ -88,8 +88,9 @@ def load_checkpoint(path: FilePath, *, state: TrainState) -> Unfinished | None:
             content = json.loads((file.metadata() or {})["run"])
             if content["schema"] != CHECKPOINT_SCHEMA or content["run_id"] != state.spec.run_id:
                 return None
-            # A safetensors file is no mapping, for all that it has keys.
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # A safetensors file is no mapping, for all that it has keys. Copied: what it gives is mapped from the file,
+            # and is lost, with the process, when somebody shortens that.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
     position = Position(**{name: _unpack(value, tensors) for name, value in content["position"].items()})
