@@ -1,4 +1,4 @@
-"""`switchbench report`: the tables in the terminal, and the page."""
+"""`switchbench report`: the tables in the terminal, the page, and tables for papers."""
 
 import sys
 import webbrowser
@@ -11,7 +11,7 @@ from switchbench.cli.arguments import AsJson, Budgets, OnlySweep, Results, StepT
 from switchbench.cli.output import DEFAULT_RESULTS, plain_console, print_lines
 from switchbench.errors import ResultsFolderError, UsageError
 
-Format = Literal["terminal", "html"]
+Format = Literal["terminal", "html", "markdown", "csv", "latex"]
 
 
 def report(
@@ -24,7 +24,8 @@ def report(
         Format | None,
         typer.Option(
             "--format",
-            help="terminal: only the tables here; html: only the page. Default: both.",
+            help="terminal: only the tables here; html: only the page; markdown, csv, latex: only the tables, on stdout "
+            "or with --output as files. Default: terminal and html.",
             show_default=False,
         ),
     ] = None,
@@ -32,7 +33,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write the page there. Default: report/ in the folder of the sweep.",
+            help="Write the page, or a file per table, there. Default: the page in report/ in the folder of the sweep.",
             show_default=False,
         ),
     ] = None,
@@ -45,6 +46,9 @@ def report(
     if format_ == "terminal" and (output is not None or open_ or as_json):
         given = "--output" if output is not None else "--open" if open_ else "--json"
         raise UsageError(f"{given} has no use with --format terminal, which prints the tables and writes nothing")
+    if format_ in ("markdown", "csv", "latex") and (open_ or as_json):
+        given = "--open" if open_ else "--json"
+        raise UsageError(f"{given} has no use with --format {format_}, which writes tables and no page")
     questions = parse_questions(target_nll=target_nll, budgets=budget or (), step_times=step_times or ())
     built = build_report(results, sweep=sweep, questions=questions)
     is_page_asked = format_ == "html" or output is not None or open_
@@ -56,6 +60,9 @@ def report(
                 render_report(built, console=plain_console())
             case "html":
                 pass  # the answer is where the page lies
+            case "markdown" | "csv" | "latex":
+                _give_tables(built, format_=format_, output=output)
+                return
             case _:
                 assert_never(format_)
     sys.stdout.flush()
@@ -72,6 +79,17 @@ def report(
     print_lines([str(page) for page in pages], file=sys.stdout if is_answer else sys.stderr)
     if open_ and not webbrowser.open(pages[-1].resolve().as_uri()):
         print(f"warning: there is no browser to open {pages[-1]} in", file=sys.stderr)
+
+
+def _give_tables(built: Any, *, format_: Literal["markdown", "csv", "latex"], output: Path | None) -> None:
+    """Print the tables for papers, or write them and print where."""
+    from switchbench.report.papers import paper_text, write_papers
+
+    if output is None:
+        print(paper_text(built, format_=format_), end="")
+    else:
+        files = write_papers(built, format_=format_, output=output)
+        print_lines([str(path) for path in files], file=sys.stdout)
 
 
 def _write_pages(built: Any, *, results: Path, output: Path | None) -> list[Path]:

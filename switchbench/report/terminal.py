@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from switchbench.report.elements import Report, SweepReport, Table, one_line, place_footnotes
+from switchbench.report.splitting import split_columns
 
 _GAP = 2
 """Spaces between columns."""
@@ -90,7 +91,7 @@ def _render_sweep(sweep: SweepReport, *, screen: _Screen) -> None:
 def _render_table(table: Table, *, screen: _Screen) -> None:
     screen.say(table.title, style="bold")
     grid = _lay_out(table, screen=screen)
-    blocks = _split(grid.widths, num_labels=grid.num_labels, available=screen.console.width)
+    blocks = split_columns(grid.widths, num_labels=grid.num_labels, available=screen.console.width, gap=_GAP)
     if blocks is None:
         _render_stacked(grid, screen=screen)
     else:
@@ -174,31 +175,3 @@ def _draw(grid: _Grid, columns: Sequence[int]) -> RichTable:
         is_last = number + 1 == len(grid.rows) or grid.starts_group[number + 1]
         drawn.add_row(*(Text(row[i]) for i in columns), end_section=is_last)
     return drawn
-
-
-def _split(widths: Sequence[int], *, num_labels: int, available: int) -> list[list[int]] | None:
-    """Share the columns out over the fewest blocks that fit, about equally wide, with the labels first in each.
-
-    None where not even one column fits beside the labels.
-    """
-    labels = list(range(num_labels))
-    numbers = range(num_labels, len(widths))
-    narrowest = max(_total([*labels, i], widths) for i in numbers)
-    if narrowest > available:
-        return None
-
-    def share_out(limit: int) -> list[list[int]]:
-        blocks: list[list[int]] = []
-        for i in numbers:
-            if blocks and _total([*blocks[-1], i], widths) <= limit:
-                blocks[-1].append(i)
-            else:
-                blocks.append([*labels, i])
-        return blocks
-
-    fewest = len(share_out(available))
-    return next(blocks for limit in range(narrowest, available + 1) if len(blocks := share_out(limit)) == fewest)
-
-
-def _total(columns: Sequence[int], widths: Sequence[int]) -> int:
-    return sum(widths[i] for i in columns) + _GAP * (len(columns) - 1)

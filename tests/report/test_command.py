@@ -116,6 +116,49 @@ def test_options_that_would_do_nothing_are_refused(tmp_path: Path, words: tuple[
     assert done.stderr.startswith(f"error: {words[0]} has no use with --format terminal")
 
 
+@pytest.mark.parametrize("format_", ["markdown", "csv", "latex"])
+def test_tables_for_papers_are_alone_on_stdout_or_in_files(tmp_path: Path, format_: str) -> None:
+    folder = write_single(tmp_path / "results")
+    before = sorted(folder.path.rglob("*"))
+    done = report(tmp_path, "--format", format_)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "head_to_head" in done.stdout or "Head to head" in done.stdout
+    written = report(tmp_path, "--format", format_, "--output", "tables")
+    assert (written.returncode, written.stderr) == (0, "")
+    files = [tmp_path / line for line in written.stdout.splitlines()]
+    assert {path.parent for path in files} == {tmp_path / "tables"}
+    assert all(path.is_file() for path in files)
+    assert sorted(folder.path.rglob("*")) == before, "the results are only read"
+    refused = report(tmp_path, "--format", format_, "--json")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"error: --json has no use with --format {format_}")
+
+
+def test_tables_for_papers_import_nothing_slow(tmp_path: Path) -> None:
+    write_single(tmp_path / "results")
+    out = in_process(tmp_path, "--format", "latex", then="print('modules:', *sys.modules)")
+    modules = out.rpartition("modules:")[2].split()
+    assert not {"torch", "matplotlib", "seaborn", "pandas", "jinja2", "scipy.optimize"} & set(modules)
+
+
+def test_where_tables_cannot_be_written_another_place_is_named(tmp_path: Path) -> None:
+    write_single(tmp_path / "results")
+    (tmp_path / "tables").write_text("in the way")
+    done = report(tmp_path, "--format", "csv", "--output", "tables")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: The table tables/head_to_head.csv cannot be written: ")
+    assert done.stderr.rstrip().endswith("--output DIR.")
+
+
+def test_help_imports_nothing_slow(tmp_path: Path) -> None:
+    code = "import sys\nsys.argv = ['switchbench', 'report', '--help']\nfrom switchbench.cli import app\n"
+    code += "try:\n    app()\nexcept SystemExit:\n    print('modules:', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    modules = done.stdout.rpartition("modules:")[2].split()
+    assert "typer" in modules
+    assert not {"torch", "matplotlib", "pandas", "numpy", "scipy", "pyarrow", "jinja2"} & set(modules)
+
+
 def test_open_hands_the_page_to_the_browser(tmp_path: Path) -> None:
     write_single(tmp_path / "results")
     browser = tmp_path / "browser"

@@ -3,13 +3,10 @@ from pathlib import Path
 
 import pytest
 from factories import Study, make_spec, write_study
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 from switchbench.report import Report, build_report, render_report
-from switchbench.report.terminal import _split, _total
 
 DENSE = make_spec()
 SPARSE = [make_spec(num_experts=experts, capacity_factor=factor) for experts in (4, 16) for factor in (1.0, 2.0)]
@@ -124,27 +121,3 @@ def test_names_are_printed_as_they_are(tmp_path: Path):
     drawn = draw(build_report(tmp_path), width=80)
     assert "größe [bold]und[bold]" in drawn
     assert "[red]\n" in drawn
-
-
-@given(
-    labels=st.lists(st.integers(1, 12), min_size=1, max_size=4),
-    numbers=st.lists(st.integers(1, 20), min_size=1, max_size=14),
-    available=st.integers(10, 200),
-)
-def test_columns_are_shared_out_over_the_fewest_blocks_that_fit(labels: list[int], numbers: list[int], available: int):
-    widths = labels + numbers
-    blocks = _split(widths, num_labels=len(labels), available=available)
-    own = range(len(labels))
-    if blocks is None:
-        assert any(_total([*own, i], widths) > available for i in range(len(labels), len(widths)))
-        return
-    assert all(block[: len(labels)] == list(own) for block in blocks)
-    assert [i for block in blocks for i in block[len(labels) :]] == list(range(len(labels), len(widths)))
-    assert all(_total(block, widths) <= available for block in blocks)
-    greedy, room = 1, available - _total(own, widths)
-    used = 0
-    for width in numbers:
-        if used and used + width + 2 > room:
-            greedy, used = greedy + 1, 0
-        used += width + 2
-    assert len(blocks) == greedy
