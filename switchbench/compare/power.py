@@ -1,11 +1,15 @@
 """What a comparison could have resolved, and how many seeds it would take to resolve more."""
 
-from scipy.special import nctdtrinc, stdtrit
+import math
+
+from scipy.special import chdtri, nctdtrinc, stdtrit
 
 from switchbench.compare.intervals import Contrast
 
 POWER = 0.8
 """How often a difference of the size that is called resolvable would be told."""
+FAR_OUT = 1000.0
+"""Quantiles beyond which noncentral t is taken at its limit, which the search for it would take forever to reach."""
 MOST_SEEDS = 10_000
 """More seeds than this are not counted: nobody will run them."""
 
@@ -56,4 +60,6 @@ def seeds_needed(contrast: Contrast, *, margin: float, alpha: float, seeds: int,
 
 def _noncentrality(degrees_of_freedom: float, *, alpha: float) -> float:
     quantile = float(stdtrit(degrees_of_freedom, 1 - alpha / 2))
+    if quantile > FAR_OUT:  # the noise of the standard error is all that counts
+        return quantile * math.sqrt(float(chdtri(degrees_of_freedom, 1 - POWER)) / degrees_of_freedom)
     return float(nctdtrinc(degrees_of_freedom, 1 - POWER, quantile))
