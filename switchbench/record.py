@@ -71,6 +71,7 @@ class RunRecord(_Record):
     router_z_loss_weight: float | None = Field(None, description="Weight of the router's z loss.")
     expert_dropout: float | None = Field(None, description="Dropout of the experts' hidden values.")
     router_jitter: float | None = Field(None, description="ε of the router's input noise.")
+    router_precision: str | None = Field(None, description="`float32` or `bfloat16`; None where nothing is learned.")
     router_init_scale: float | None = Field(None, description="Init scale of the router.")
     gate_scale: str | None = Field(None, description="`paper` or `unit_at_init`.")
     tokens: int = Field(description="The run's token budget D, in whole batches.")

@@ -112,6 +112,7 @@ def _describe_routing(spec: RunSpec) -> dict[str, Any]:
         "router_z_loss_weight": ffn.router_z_loss_weight,
         "expert_dropout": ffn.expert_dropout,
         "router_jitter": ffn.router_jitter,
+        "router_precision": None if ffn.router == "hash" else ffn.router_precision,
         "router_init_scale": ffn.router_init_scale,
         "gate_scale": ffn.gate_scale,
     }

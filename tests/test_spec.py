@@ -151,6 +151,12 @@ def test_a_gated_layer_has_as_many_weights_as_an_ungated_one() -> None:
         ({"router": "expert_choice", "balance": "none"}, "balance does nothing here"),
         ({"router": "hash", "router_z_loss_weight": 0.1}, "router_z_loss_weight does nothing here"),
         ({"router": "hash", "router_jitter": 0.1}, "router_jitter does nothing here"),
+        (
+            {"router": "hash", "router_precision": "bfloat16"},
+            "router_precision does nothing here",
+        ),
+        ({"router_precision": "bfloat16"}, "does nothing here: it goes with train.precision 'bfloat16', got 'float32'"),
+        ({"router_precision": "float16"}, "'float32' or 'bfloat16'"),
         ({"router": "hash", "router_init_scale": 0.1}, "router_init_scale does nothing here"),
         ({"router": "top_k", "top_k": 2, "gate_scale": "unit_at_init"}, "gate_scale does nothing here"),
     ],

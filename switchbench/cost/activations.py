@@ -2,7 +2,8 @@
 
 Axes: T tokens, D width, F hidden width, H heads, K width of a head, V vocabulary, E experts, N kept assignments of
 tokens to experts. w is the width of a matmul's numbers (4 bytes, or 2 in bfloat16), m that of attention's (on a CPU
-always 4); the residual stream, norms, routers and the loss are float32.
+always 4), r that of a router's (2 where it is told to be in bfloat16 too); the residual stream, norms and the loss are
+float32.
 
   residual   nothing: a sum needs no input back; where blocks are recomputed, their inputs, 4·T·D each
   norm       normalized values and inverse rms, 4·T·(D + 1), and what the next matmul is fed, w·T·D
@@ -11,7 +12,7 @@ always 4); the residual stream, norms, routers and the loss are float32.
              query and head. No map of S·S: that is never kept
   dense_ffn  ReLU: its result, w·T·F; GELU: its input too; gated: hidden values, gate, activated gate, their product
   experts    the same for N rows, without the activated gate where experts are computed in a loop; dropout masks
-  router     logits and probabilities, 8·T·E; logsumexp; choices; a float32 copy of a bfloat16 input; jitter
+  router     logits and probabilities, 2·r·T·E; logsumexp; choices; a float32 copy of a bfloat16 input; jitter
   dispatch   answers of the experts, w·N·D; gates; places of the sorted tokens; all slots where it pads
   logits     log-probabilities, 4·T·V
   weight_copies  bfloat16 copies of the weights that matmuls meet; they live as long as the activations do
@@ -79,6 +80,8 @@ class Conditions:
     """What computes the experts."""
     router: Router
     """How tokens and experts find each other."""
+    router_precision: Precision = "float32"
+    """Of routers, where matmuls are in bfloat16."""
     normalizes_gates: bool = False
     """Whether a token's gates are made to sum to 1."""
     has_jitter: bool = False
@@ -94,6 +97,11 @@ class Conditions:
     def width(self) -> int:
         """Bytes of a matmul's number, w."""
         return 2 if self.precision == "bfloat16" else WIDE
+
+    @property
+    def router_width(self) -> int:
+        """Bytes of a router's number, r."""
+        return self.width if self.router_precision == "bfloat16" else WIDE
 
     @property
     def map_width(self) -> int:
@@ -163,6 +171,8 @@ def ffn_activations(architecture: Architecture, conditions: Conditions, *, token
 def sparse_activations(architecture: Architecture, conditions: Conditions, *, tokens: int, kept: int) -> Activations:
     """Count what a router and its experts keep, between their norm and their sum; not what shared experts keep.
 
+    Nor the copies of the router's weights: see ``router_copies``.
+
     Args:
         architecture: Experts.
         conditions: How it is computed.
@@ -180,6 +190,17 @@ def sparse_activations(architecture: Architecture, conditions: Conditions, *, to
     ) + conditions.copies(a.num_experts * a.ffn_matrices * a.d_model * a.expert_d_ff)
 
 
+def router_copies(architecture: Architecture, conditions: Conditions) -> Activations:
+    """Copies of the router's weights, where it does not compute in float32.
+
+    Args:
+        architecture: Experts.
+        conditions: How it is computed.
+    """
+    is_copied = conditions.router != "hash" and conditions.router_width < WIDE
+    return conditions.copies(architecture.d_model * architecture.num_experts if is_copied else 0)
+
+
 def keeps_its_input(architecture: Architecture, conditions: Conditions) -> bool:
     """Whether a sparse layer keeps what its norm gives: not where all that it keeps of that is copies.
 
@@ -187,7 +208,7 @@ def keeps_its_input(architecture: Architecture, conditions: Conditions) -> bool:
         architecture: Experts.
         conditions: How it is computed.
     """
-    has_router_copy = conditions.width < WIDE or conditions.has_jitter
+    has_router_copy = conditions.width < conditions.router_width or conditions.has_jitter
     is_kept_by_router = conditions.router != "hash" and not has_router_copy
     return conditions.backend == "loop" or architecture.shared_d_ff > 0 or is_kept_by_router
 
@@ -227,14 +248,15 @@ def _dropout_values(a: Architecture, conditions: Conditions) -> int:
 def _router_bytes(a: Architecture, conditions: Conditions, *, tokens: int) -> int:
     if conditions.router == "hash":
         return 0
-    has_copy = conditions.width < WIDE
+    width = conditions.router_width
+    has_copy = conditions.width < width
     inputs = 2 if conditions.has_jitter else (1 if has_copy else 0)  # with jitter: the noise and the product
-    kept = tokens * WIDE * (inputs * a.d_model + 2 * a.num_experts + 1)
+    kept = tokens * width * (inputs * a.d_model + 2 * a.num_experts + 1)
     kept += conditions.num_groups * a.num_experts * WIDE  # the loads of the auxiliary loss
     if conditions.router != "expert_choice":
         kept += tokens * a.top_k * INDEX
     if conditions.normalizes_gates:
-        kept += tokens * (a.top_k + 1) * WIDE
+        kept += tokens * (a.top_k + 1) * width
     return kept
 
 
@@ -244,7 +266,7 @@ def _dispatch_bytes(a: Architecture, conditions: Conditions, *, kept: int, rows:
     places = kept * INDEX * (2 if has_places_of_its_own else 1)
     # The loop keeps gates and answers in any case. Where autograd chooses, gates are kept in the answers' precision,
     # and answers not at all beside gates that have no gradient.
-    gates = kept * (WIDE if is_loop else width)
+    gates = kept * (conditions.router_width if is_loop else width)
     answers = kept * a.d_model * width if is_loop or conditions.router != "hash" else 0
     match conditions.backend:
         case "loop":

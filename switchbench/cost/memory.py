@@ -150,6 +150,7 @@ def count_memory(
         conditions = replace(
             conditions,
             router=ffn.router,
+            router_precision=ffn.router_precision,
             normalizes_gates=ffn.router == "top_k" and ffn.normalize_gates,
             has_jitter=ffn.router_jitter > 0,
             has_dropout=ffn.expert_dropout > 0,

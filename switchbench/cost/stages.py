@@ -21,6 +21,7 @@ from switchbench.cost.activations import (
     keeps_its_input,
     logits_activations,
     norm_activations,
+    router_copies,
     sparse_activations,
 )
 from switchbench.spec import Architecture
@@ -167,9 +168,10 @@ def _sparse(a: Architecture, conditions: Conditions, *, block: int, tokens: int,
         Stage(
             name="router",
             block=block,
-            kept=norm + Activations(router=activations.router),
+            kept=norm + Activations(router=activations.router) + router_copies(a, conditions),
             weights=a.d_model + late + (a.d_model * a.num_experts if a.has_router else 0),
-            temporary=2 * stream + max(2 * tokens * a.num_experts * WIDE, matrix * width if is_narrow else 0),
+            temporary=2 * stream
+            + max(2 * tokens * a.num_experts * conditions.router_width, matrix * width if is_narrow else 0),
         ),
         Stage(
             name="experts",

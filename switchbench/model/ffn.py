@@ -44,7 +44,9 @@ class DenseFFN(nn.Module):
 class SwitchFFN(nn.Module):
     """E dense layers of which each token meets some: y = Σ_e gate_e(x) · FFN_e(x); 0 for a dropped token.
 
-    The router works in float32 at least, whatever the precision of the rest ("selective precision", §2.4 of the paper).
+    The router works in float32 at least, whatever the precision of the rest ("selective precision", §2.4 of the paper):
+    its input is widened, and only its gates are narrowed again, where they meet the experts' answers. The control,
+    bfloat16 in the paper's Table 2, is ``router_precision: bfloat16``: then nothing of it is widened.
     Shared experts, which every token meets, are one dense layer as wide as all of them; its answer is added.
 
     Args:
@@ -131,6 +133,8 @@ class SwitchFFN(nn.Module):
     ) -> Routing:
         """Decide which experts each token goes to; the arguments are those of ``forward``."""
         router_dtype = torch.promote_types(x_TD.dtype, torch.float32)
+        if self.spec.router_precision == "bfloat16":
+            router_dtype = torch.bfloat16
         if self.w_router is None:
             assert self.expert_of_token_V is not None
             return route_by_hash(

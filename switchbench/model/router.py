@@ -22,7 +22,7 @@ class Routing:
     kept_per_expert_E: Tensor
     """Kept assignments of each expert, in the same order; int64; sums to N."""
     gate_N: Tensor
-    """Gate of each kept assignment; float32 at least; differentiable, but for ``hash``, where it is 1."""
+    """Gate of each kept assignment, in the logits' precision; differentiable, but for ``hash``, where it is 1."""
     tokens_per_expert_EG: Tensor
     """Tokens that chose each expert in each group, before capacity; int64; sums to A."""
     is_causal: bool
@@ -36,7 +36,7 @@ class Routing:
     num_slots: int
     """Slots of all experts and groups together, G·E·C."""
     aux_loss: Tensor
-    """Load-balancing loss, unscaled, mean over groups; scalar; 1 when balanced."""
+    """Load-balancing loss, unscaled, mean over groups; scalar; 1 when balanced. As all below float32 at least."""
     z_loss: Tensor
     """Mean squared logsumexp of the logits, unscaled; scalar; 0 for ``hash``, which has no logits."""
     mean_probs_E: Tensor
@@ -67,8 +67,11 @@ def route(
     Auxiliary loss of a group: E · Σ_i f_i · P_i, with f_i the share of the assignments that went to expert i (before
     capacity, no gradient) and P_i its mean probability. z loss: mean of logsumexp(logits)².
 
+    Probabilities, gates and choices are as precise as the logits: float32 in selective precision. Means over tokens are
+    taken in float32 in any case.
+
     Args:
-        router_logits_TE: Router logits, float32 at least; groups are runs of consecutive tokens.
+        router_logits_TE: Router logits; groups are runs of consecutive tokens.
         spec: The layer.
         group_tokens: Tokens routed together, T/G; must divide T.
         capacity_factor: Sets C; None: dropless.
@@ -85,6 +88,7 @@ def route(
     logsumexp_T1 = router_logits_TE.logsumexp(dim=-1, keepdim=True)
     log_probs_TE = router_logits_TE - logsumexp_T1
     probs_TE = log_probs_TE.exp()
+    wide = torch.promote_types(probs_TE.dtype, torch.float32)
     capacity = _capacity(spec, group_tokens=group_tokens, capacity_factor=capacity_factor)
     match spec.router:
         case "switch" | "top_k":
@@ -116,7 +120,7 @@ def route(
             raise AssertionError("a hash router has no logits; see route_by_hash")
         case _:
             assert_never(spec.router)
-    mean_probs_GE = probs_TE.view(-1, group_tokens, num_experts).mean(dim=1)
+    mean_probs_GE = probs_TE.view(-1, group_tokens, num_experts).mean(dim=1, dtype=wide)
     return Routing(
         token_N=token_N,
         kept_per_expert_E=kept_per_expert_E,
@@ -128,10 +132,10 @@ def route(
         num_kept=num_kept,
         num_slots=count_EG.numel() * capacity,
         aux_loss=_aux_loss(count_EG, mean_probs_GE),
-        z_loss=logsumexp_T1.square().mean(),
+        z_loss=logsumexp_T1.square().mean(dtype=wide),
         mean_probs_E=mean_probs_GE.mean(dim=0).detach(),
-        entropy=-(probs_TE * log_probs_TE).detach().sum(dim=-1).mean(),
-        confidence=probs_TE.detach().amax(dim=-1).mean(),
+        entropy=-(probs_TE * log_probs_TE).detach().sum(dim=-1, dtype=wide).mean(),
+        confidence=probs_TE.detach().amax(dim=-1).mean(dtype=wide),
     )
 
 

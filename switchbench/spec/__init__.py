@@ -7,6 +7,7 @@ threads) is an ``ExecutionSpec``, which is recorded but is no part of the identi
 from switchbench.spec.architecture import Architecture, architecture_of
 from switchbench.spec.data import CorpusKind, DataIdentity, DataSpec
 from switchbench.spec.ffn import DenseFFNSpec, FFNSpec, SparseFFNSpec, default_d_ff, expert_capacity, is_gated
+from switchbench.spec.fields import Precision
 from switchbench.spec.model import SIZES, ModelSpec, Shape
 from switchbench.spec.run import (
     SCHEMA,
@@ -14,7 +15,6 @@ from switchbench.spec.run import (
     Backend,
     Dispatch,
     ExecutionSpec,
-    Precision,
     RunSpec,
     TrainSpec,
     smaller_micro_batch,

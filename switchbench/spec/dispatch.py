@@ -1,7 +1,8 @@
 """Which backends can compute the experts of a model; a rule of shapes, known before PyTorch is."""
 
 from switchbench.spec.ffn import SparseFFNSpec
-from switchbench.spec.run import Backend, Precision, RunSpec
+from switchbench.spec.fields import Precision
+from switchbench.spec.run import Backend, RunSpec
 
 GROUPED_ALIGNMENT_BYTES = 16
 """Rows of a grouped matmul must be a multiple of this long."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from switchbench.errors import SpecError
-from switchbench.spec.fields import Float, Int, Spec
+from switchbench.spec.fields import Float, Int, Precision, Spec
 
 Activation = Literal["relu", "gelu", "swiglu", "geglu"]
 Router = Literal["switch", "top_k", "expert_choice", "hash"]
@@ -54,6 +54,11 @@ class SparseFFNSpec(Spec):
         0.0, ge=0, lt=1, description="In training the router's input is multiplied by U(1-ε, 1+ε)."
     )
     expert_dropout: Float = Field(0.0, ge=0, lt=1, description="Dropout of the experts' hidden values, in training.")
+    router_precision: Precision = Field(
+        "float32",
+        description="With `train.precision: bfloat16`: of the router's matmul, softmax and gates. `float32` is the "
+        "paper's selective precision, `bfloat16` its control.",
+    )
     router_init_scale: Float = Field(1.0, gt=0, description="Init scale s of the router: σ = sqrt(s/d_model).")
     gate_scale: Literal["paper", "unit_at_init"] = Field(
         "paper", description="`unit_at_init` multiplies the gate by a constant that makes its rms 1 at step 0."
@@ -105,6 +110,7 @@ _GOES_WITH: tuple[tuple[str, str, Callable[[SparseFFNSpec], bool]], ...] = (
     ("balance_bias_rate", "balance 'bias'", lambda ffn: ffn.balance == "bias"),
     ("router_z_loss_weight", "routers that learn, not with 'hash'", lambda ffn: ffn.router != "hash"),
     ("router_jitter", "routers that learn, not with 'hash'", lambda ffn: ffn.router != "hash"),
+    ("router_precision", "routers that learn, not with 'hash'", lambda ffn: ffn.router != "hash"),
     ("router_init_scale", "routers that learn, not with 'hash'", lambda ffn: ffn.router != "hash"),
     ("gate_scale", "router 'switch'", lambda ffn: ffn.router == "switch"),
 )

@@ -1,6 +1,6 @@
 """What the specifications have in common: frozen, no unknown fields, and numbers that are numbers."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -13,6 +13,7 @@ def _reject_text(value: Any) -> Any:
 
 Int = Annotated[int, BeforeValidator(_reject_text)]
 Float = Annotated[float, BeforeValidator(_reject_text)]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Spec(BaseModel):

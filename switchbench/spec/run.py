@@ -12,10 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from switchbench.spec.data import DataSpec
 from switchbench.spec.ffn import SparseFFNSpec
-from switchbench.spec.fields import Float, Int, Spec
+from switchbench.spec.fields import Float, Int, Precision, Spec
 from switchbench.spec.model import ModelSpec
-
-Precision = Literal["float32", "bfloat16"]
 
 SCHEMA = 1
 """Version of the specification; raised when the meaning or the default of a field changes."""
@@ -51,7 +49,8 @@ class TrainSpec(Spec):
     gradient_clip: Float = Field(1.0, gt=0, description="Largest global gradient norm.")
     precision: Precision = Field(
         "float32",
-        description="Of matmuls and experts, on GPUs of attention too; router, norms, loss and weights: float32.",
+        description="Of matmuls and experts, on GPUs of attention too; norms, loss, weights and, but for "
+        "`model.ffn.router_precision`, routers: float32.",
     )
     replicate: Int = Field(
         0,
@@ -66,6 +65,10 @@ class TrainSpec(Spec):
         ge=2,
         description="Held-out tokens of each of these (annealed points take all); null: what costs 1% of training, "
         "65536 at most.",
+    )
+    keep_checkpoint: bool = Field(
+        False,
+        description="Whether the final weights are kept, for `switchbench generate`; no part of the run's identity.",
     )
 
     @field_validator("betas")
@@ -143,6 +146,16 @@ class RunSpec(Spec):
             raise ValueError(
                 f"model.ffn.routing_group_tokens {group} must be a multiple of data.seq_len {seq_len} "
                 f"that divides train.batch_tokens {batch}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_router_precision(self) -> Self:
+        ffn, precision = self.model.ffn, self.train.precision
+        if isinstance(ffn, SparseFFNSpec) and ffn.router_precision == "bfloat16" and precision != "bfloat16":
+            raise ValueError(
+                "model.ffn.router_precision 'bfloat16' does nothing here: it goes with train.precision 'bfloat16', "
+                f"got {precision!r}"
             )
         return self
 
@@ -228,7 +241,12 @@ def smaller_micro_batch(spec: RunSpec, micro_batch_tokens: int | None = None) ->
 
 
 def _digest(spec: RunSpec, *, exclude_seed: bool) -> str:
-    excluded: dict[str, Any] = {"data": {"path", "tokenizer_path"}, "model": {"size"}, "seed": True}
+    excluded: dict[str, Any] = {
+        "data": {"path", "tokenizer_path"},
+        "model": {"size"},
+        "train": {"keep_checkpoint"},
+        "seed": True,
+    }
     content = spec.model_dump(mode="json", exclude_defaults=True, exclude=excluded) | {"schema": SCHEMA}
     if not exclude_seed:
         content["seed"] = spec.seed

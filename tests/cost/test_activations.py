@@ -24,7 +24,11 @@ shared = {
     "expert_dropout": st.sampled_from([0.0, 0.25]),
     "routing_group_tokens": st.sampled_from([None, 32]),
 }
-learned = {"router_jitter": st.sampled_from([0.0, 0.1]), "router_z_loss_weight": st.sampled_from([0.0, 0.001])}
+learned = {
+    "router_jitter": st.sampled_from([0.0, 0.1]),
+    "router_z_loss_weight": st.sampled_from([0.0, 0.001]),
+    "router_precision": st.sampled_from(["float32", "bfloat16"]),
+}
 ffns = st.one_of(
     st.fixed_dictionaries({"kind": st.just("dense"), "activation": activations, "d_ff": st.integers(1, 40)}),
     st.fixed_dictionaries(
@@ -68,6 +72,8 @@ models = st.fixed_dictionaries(
 def test_kept_bytes_equal_what_is_stored(model: dict[str, Any], precision: str, backend: Backend, seed: int) -> None:
     # Padded and dropless, every expert has as many slots as the fullest needs, which nothing but the router knows.
     assume(backend != "padded" or model["ffn"].get("capacity_factor", 1.0) is not None)
+    if model["ffn"].get("router_precision") == "bfloat16":
+        precision = "bfloat16"
     train = {"batch_tokens": 64, "precision": precision}
     spec = tiny_run(ffn=model["ffn"], model=model, data={"seq_len": 16}, train=train, seed=seed)
     stored, kept = forward(build_model(spec, dispatch=backend), spec)

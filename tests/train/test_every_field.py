@@ -56,6 +56,10 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ffn.router_z_loss_weight": ({"ffn": sparse(router_z_loss_weight=0.1)}, {}),
     "ffn.router_jitter": ({"ffn": sparse(router_jitter=0.1)}, {}),
     "ffn.expert_dropout": ({"ffn": sparse(expert_dropout=0.1)}, {}),
+    "ffn.router_precision": (
+        {"ffn": sparse(router_precision="bfloat16"), "train": {"precision": "bfloat16"}},
+        {"train": {"precision": "bfloat16"}},
+    ),
     "ffn.router_init_scale": ({"ffn": sparse(router_init_scale=0.1)}, {}),
     "ffn.gate_scale": ({"ffn": sparse(gate_scale="unit_at_init")}, {}),
     "ffn.routing_group_tokens": ({"ffn": sparse(routing_group_tokens=32)}, {}),
@@ -85,6 +89,7 @@ NOT_SWEPT = {
     "data.max_bytes": "needs a data set; tests/data/test_hub.py",
     "data.tokenizer_path": "needs a tokenizer; tests/data/test_subwords.py",
     "model.size": "a label for other fields; tests/test_spec.py",
+    "train.keep_checkpoint": "keeps what was trained; tests/launch/test_checkpoints.py",
     "model.ffn": "is a group of fields",
 }
 

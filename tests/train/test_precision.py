@@ -10,6 +10,7 @@ from switchbench.data.corpora import PreparedCorpus, prepare_corpus
 from switchbench.model.ffn import SwitchFFN
 from switchbench.model.norm import rms_norm
 from switchbench.model.router import Routing
+from switchbench.model.transformer import build_model
 from switchbench.spec import ExecutionSpec
 from switchbench.train import train_run
 from switchbench.train.steps import mean_nll, start_training, take_step
@@ -76,6 +77,40 @@ def test_the_router_multiplies_in_float32_whatever_its_input() -> None:
     torch.testing.assert_close(routing.gate_N.double(), probabilities[routing.token_N], rtol=1e-5, atol=0)
 
 
+LEARNED = [{}, {"router": "top_k", "top_k": 2}, {"router": "expert_choice"}, {"router_jitter": 0.1, "balance": "bias"}]
+
+
+@pytest.mark.parametrize("fields", LEARNED)
+def test_a_router_that_is_told_to_works_in_bfloat16_and_its_means_stay_in_float32(fields: dict) -> None:
+    narrow = {"ffn": sparse(router_precision="bfloat16", **fields), "train": {"precision": "bfloat16"}}
+    state = start_training(tiny_run(**narrow), device=torch.device("cpu"))
+    token_BS = torch.randint(0, 256, (8, 32), generator=torch.Generator().manual_seed(0))
+    outcome = take_step(state, Batch(inputs_BS=token_BS, targets_BS=token_BS), learning_rate=1e-3)
+    assert outcome.nll.isfinite()
+    for routing in outcome.routings:
+        assert routing.gate_N.dtype == torch.bfloat16
+        for value in (routing.aux_loss, routing.z_loss, routing.entropy, routing.confidence, routing.mean_probs_E):
+            assert value.dtype == torch.float32
+    routers = [block.ffn.w_router for block in state.model.blocks if isinstance(block.ffn, SwitchFFN)]
+    assert {weight.dtype for weight in routers} == {torch.float32}  # what the optimizer changes is not rounded
+
+
+def test_a_router_in_bfloat16_is_off_by_the_rounding_of_bfloat16() -> None:
+    """Its logits, logsumexp and probabilities have 8 bits each; in float32 the same gates are right to 24."""
+    gates = {}
+    for precision in ("float32", "bfloat16"):
+        spec = tiny_run(ffn=sparse(router_precision=precision), train={"precision": "bfloat16"})
+        layer = next(block.ffn for block in build_model(spec).blocks if isinstance(block.ffn, SwitchFFN))
+        x_TD = torch.randn(512, spec.model.d_model, generator=torch.Generator().manual_seed(0)).bfloat16()
+        arguments = {"token_T": torch.zeros(512, dtype=torch.int64), "group_tokens": 512, "capacity_factor": None}
+        _, routing = layer(x_TD, **arguments)
+        probs_TE = (x_TD.double() @ layer.w_router.double()).softmax(dim=-1)
+        expert_N = torch.arange(spec.model.ffn.num_experts).repeat_interleave(routing.kept_per_expert_E)
+        gates[precision] = (routing.gate_N.double() / probs_TE[routing.token_N, expert_N] - 1).abs()
+    assert gates["float32"].max() < 1e-5
+    assert 2**-10 < gates["bfloat16"].mean() < gates["bfloat16"].max() < 2**-5
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_norms_take_their_statistics_in_float32(dtype: torch.dtype) -> None:
     """A thousand equal squares do not add up in bfloat16, which has eight bits: it would stop at 256."""
@@ -87,7 +122,11 @@ def test_norms_take_their_statistics_in_float32(dtype: torch.dtype) -> None:
 
 def test_precision_is_no_part_of_an_identity_that_leaves_it_at_its_default() -> None:
     assert tiny_run().run_id == tiny_run(train={"precision": "float32"}).run_id
-    assert tiny_run().run_id != tiny_run(train={"precision": "bfloat16"}).run_id
+    narrow = {"precision": "bfloat16"}
+    assert tiny_run().run_id != tiny_run(train=narrow).run_id
+    selective = tiny_run(ffn=sparse(router_precision="float32"), train=narrow)
+    assert selective.run_id == tiny_run(ffn=sparse(), train=narrow).run_id
+    assert selective.run_id != tiny_run(ffn=sparse(router_precision="bfloat16"), train=narrow).run_id
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
