@@ -98,6 +98,9 @@ def sweep(
     checkpoint_every: Annotated[
         str, typer.Option(metavar="TIME", help="Time between two checkpoints of a run, from which it can go on.")
     ] = "10min",
+    keep_checkpoints: Annotated[
+        bool, typer.Option("--keep-checkpoints", help="Keep the final weights of the runs, for `switchbench generate`.")
+    ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no run any more once one has failed.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run also those again that diverged or ran out of memory.")
@@ -117,6 +120,7 @@ def sweep(
     all the same are recorded and listed, and the others go on; the exit code is then 3.
     """
     from switchbench.errors import UsageError
+    from switchbench.launch.checkpoints import unkept_line
     from switchbench.launch.clusters.delegation import check_options, unknown_estimates
     from switchbench.launch.display import watching
     from switchbench.launch.estimates import estimate_plan
@@ -144,6 +148,7 @@ def sweep(
         dispatch=dispatch,
         per_gpu=per_gpu,
         checkpoint_every_s=parse_duration(checkpoint_every, name="--checkpoint-every"),
+        keep_checkpoints=keep_checkpoints,
         cluster=cluster,
     )
     limits = Limits.parse(hours=max_hours, flops=max_flops, memory=max_memory)
@@ -162,6 +167,8 @@ def sweep(
     plan = make_plan(expanded, folder=SweepFolder(results / expanded.name), again=again, only=chosen)
     for unreadable in plan.unreadable:
         print(f"warning: {unreadable}", file=sys.stderr)
+    if (unkept := unkept_line(plan, keeps_all=keep_checkpoints)) is not None:
+        print(f"warning: {unkept}", file=sys.stderr)
     check_dispatch(plan, dispatch=dispatch)
     limits.check_costs(plan)
     if dry_run:

@@ -6,8 +6,8 @@ from typing import Any
 
 from switchbench.sweep.fields import FIELDS
 
-NOT_IDENTITY = ("data.path", "model.size")
-"""Fields that are no part of a run's identity: what they lead to is."""
+NOT_IDENTITY = ("data.path", "data.tokenizer_path", "model.size", "train.keep_checkpoint")
+"""Fields that are no part of a run's identity: what they lead to is, if it changes the result."""
 
 
 @dataclass(frozen=True, kw_only=True)

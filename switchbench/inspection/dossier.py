@@ -60,6 +60,8 @@ class Dossier:
     """What was last heard of it; None: it is not running."""
     log_path: Path | None
     """Its log; None: there is none."""
+    checkpoint: Path | None
+    """Its final weights; None: they were not kept."""
     also_in: tuple[str, ...]
     """Other sweeps that have it."""
     nearest: Relative | None
@@ -119,6 +121,7 @@ class Dossier:
             "heartbeat": None if self.heartbeat is None else heartbeat_json(self.heartbeat),
             "caveats": {code: footnote_of(code) for code in caveats},
             "log": None if self.log_path is None else str(self.log_path),
+            "checkpoint": None if self.checkpoint is None else str(self.checkpoint),
             "rows": [row.model_dump(mode="json") for row in self.rows],
             "timings": [timing.model_dump(mode="json") for timing in self.timings],
             "nearest": None if self.nearest is None else {"run_id": self.nearest.run_id, "label": self.nearest.label},
@@ -209,7 +212,7 @@ def _dossier(run: KnownRun, *, among: Sequence[KnownRun]) -> Dossier:
     rows = read_run(run.folder, run.run_id)
     named = run.cell or end_of(rows)
     config_id = None if named is None else named.config_id
-    log_path = run.folder.log_path(run.run_id)
+    log_path, checkpoint = run.folder.log_path(run.run_id), run.folder.checkpoint_path(run.run_id)
     return Dossier(
         run=run,
         label=labels[run.cell.config_id] if run.cell else _describe(spec, axes=run.manifest.axes),
@@ -221,6 +224,7 @@ def _dossier(run: KnownRun, *, among: Sequence[KnownRun]) -> Dossier:
         timings=tuple(_timings(run.folder, config_id=config_id)),
         heartbeat=read_claims(run.folder).get(run.run_id),
         log_path=log_path if log_path.exists() else None,
+        checkpoint=checkpoint if checkpoint.exists() else None,
         also_in=tuple(each.manifest.sweep for each in among if each.run_id == run.run_id and each.folder != run.folder),
         nearest=None
         if nearest is None

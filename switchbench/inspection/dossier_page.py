@@ -103,6 +103,8 @@ def _print_status(dossier: Dossier, *, console: Console) -> None:
         console.print(Text(f"Ended: {why(dossier.status, reason)}", style="red"))
     if dossier.log_path is not None:
         console.print(Text(f"Log: {dossier.log_path}"), soft_wrap=True)
+    if dossier.checkpoint is not None:
+        console.print(Text(f"Checkpoint: {dossier.checkpoint}"), soft_wrap=True)
 
 
 def _print_section(title: str, values: dict[str, str], *, console: Console) -> None:

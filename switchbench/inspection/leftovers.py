@@ -18,7 +18,7 @@ LEFTOVERS_SCHEMA = 1
 """Version of the JSON object."""
 OLD_S = 600.0
 """Age from which on a temporary file is left over: no write takes so long."""
-_OURS = re.compile(r"([0-9a-f]{12})(-[0-9a-f]{12})?(\.unfinished)?\.(parquet|log|safetensors)")
+_OURS = re.compile(r"([0-9a-f]{12})(-[0-9a-f]{12})?(\.unfinished|\.timing)?\.(parquet|log|safetensors)")
 """Names of files that belong to a run, or with a machine's id to a configuration."""
 _TEMPORARY = re.compile(r"\..*\.tmp")
 _JOBS = re.compile(r"\.slurm-[0-9a-f]+")

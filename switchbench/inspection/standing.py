@@ -45,6 +45,8 @@ class RunStanding:
     """Why it did not end well; None: it did, or nothing is said."""
     log_path: Path | None
     """Its log; None: there is none."""
+    checkpoint: Path | None
+    """Its final weights; None: they were not kept."""
     heartbeat: Heartbeat | None
     """What was last heard of it; None: it is not running."""
 
@@ -85,6 +87,7 @@ class SweepStanding:
             "missing": states["missing"] + self.manifest.pending,
             "configurations": len({run.cell.config_id for run in self.runs if run.cell.role != "tuning"}),
             "timed": len(self.timed),
+            "checkpoints": sum(run.checkpoint is not None for run in self.runs),
             "not_in_manifest": self.num_strangers,
             "running_not_in_manifest": self.num_running_strangers,
         }
@@ -232,13 +235,14 @@ def _stand_of(
 ) -> RunStanding:
     state: State = "running" if heartbeat is not None else _STATE_OF.get(status, "failed")
     end = None if status in (None, "ok") else end_of(read_run(folder, cell.run_id))
-    log_path = folder.log_path(cell.run_id)
+    log_path, checkpoint = folder.log_path(cell.run_id), folder.checkpoint_path(cell.run_id)
     return RunStanding(
         cell=cell,
         state=state,
         status=status,
         reason=None if end is None else end.reason,
         log_path=log_path if log_path.exists() else None,
+        checkpoint=checkpoint if checkpoint.exists() else None,
         heartbeat=heartbeat,
     )
 
@@ -256,6 +260,7 @@ def _run_json(run: RunStanding, *, label: str) -> dict[str, Any]:
         "status": run.status,
         "reason": run.reason,
         "log": None if run.log_path is None else str(run.log_path),
+        "checkpoint": None if run.checkpoint is None else str(run.checkpoint),
         "heartbeat": None if run.heartbeat is None else heartbeat_json(run.heartbeat),
     }
 

@@ -104,7 +104,9 @@ def _summary(counts: dict[str, int]) -> Text:
         line.append(", " if index else "")
         line.append(f"{counts[state]} {WORDS[state]}", style=STYLES[state])
     noun = "configuration" if counts["configurations"] == 1 else "configurations"
-    return line.append(f"; {counts['timed']} of {counts['configurations']} {noun} timed")
+    line.append(f"; {counts['timed']} of {counts['configurations']} {noun} timed")
+    kept = counts["checkpoints"]
+    return line.append(f"; {kept} {'checkpoint' if kept == 1 else 'checkpoints'} kept" if kept else "")
 
 
 def _print_configurations(sweep: SweepStanding, *, console: Console) -> None:

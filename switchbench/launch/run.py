@@ -139,6 +139,7 @@ def run_plan(
                         policy=policy,
                         threads=setup.threads,
                         timed=timed_configs(stage.folder, machine_id=machine.machine_id),
+                        keeps_all=setup.keep_checkpoints,
                         on_event=on_event,
                         is_interrupted=is_interrupted,
                     ).run()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import psutil
 
+from switchbench.launch.checkpoints import keeps_checkpoint
 from switchbench.launch.claims import Claims
 from switchbench.launch.estimates import Estimates
 from switchbench.launch.events import (
@@ -24,7 +25,7 @@ from switchbench.launch.events import (
 )
 from switchbench.launch.executor import Ended, Executor, Job, Told
 from switchbench.launch.plan import PlannedCell, in_starting_order
-from switchbench.launch.timing_pass import weights_path
+from switchbench.launch.timing_pass import find_weights
 from switchbench.record import FINAL_STATUSES, RunRecord, RunResult, Status
 from switchbench.rows import failed_run
 from switchbench.spec import smaller_micro_batch
@@ -84,6 +85,7 @@ class Scheduler:
         policy: What is done about failures.
         threads: CPU threads of a run.
         timed: Configurations that need no weights for the timing pass.
+        keeps_all: Whether all runs keep their final weights, beside those that ask for it themselves.
         on_event: Told what happens.
         is_interrupted: Whether the sweep is to stop.
     """
@@ -97,6 +99,7 @@ class Scheduler:
         policy: Policy,
         threads: int,
         timed: set[str],
+        keeps_all: bool = False,
         on_event: Listener,
         is_interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -112,10 +115,11 @@ class Scheduler:
         self._running: dict[str, _Attempt] = {}
         self._history: dict[str, _History] = {}
         self._ended: list[RunEnded] = []
+        self._keeps_all = keeps_all
         self._has_kept_weights = timed | {
             cell.spec.config_id
             for cell in plan.cells
-            if cell.status == "ok" and weights_path(plan.folder, cell.spec.run_id).exists()
+            if cell.status == "ok" and find_weights(plan.folder, cell.spec.run_id) is not None
         }
 
     def run(self) -> list[RunEnded]:
@@ -171,15 +175,18 @@ class Scheduler:
         run_id, config_id = cell.spec.run_id, cell.spec.config_id
         history = self._history.setdefault(run_id, _History())
         history.tries += 1
-        weights = weights_path(self._folder, run_id)
-        # Configurations are timed with the weights of a reported run.
-        keeps_weights = config_id not in self._has_kept_weights and cell.cell.role != "tuning"
-        if keeps_weights:
+        weights = None
+        if keeps_checkpoint(cell, folder=self._folder, keeps_all=self._keeps_all):
+            weights = self._folder.checkpoint_path(run_id)
+        elif config_id not in self._has_kept_weights and cell.cell.role != "tuning":
+            # Configurations are timed with the weights of a reported run.
+            weights = self._folder.timing_weights_path(run_id)
+        if weights is not None and cell.cell.role != "tuning":
             self._has_kept_weights.add(config_id)
         job = Job(
             cell=cell,
             log_path=self._folder.log_path(run_id),
-            weights=weights if keeps_weights else None,
+            weights=weights,
             unfinished=self._folder.unfinished_path(run_id),
             micro_batch_tokens=history.micro_batch_tokens,
         )
@@ -218,7 +225,8 @@ class Scheduler:
         end = next(row for row in result.runs if row.parent_run_id is None)
         if job.weights is not None and end.status != "ok":
             self._has_kept_weights.discard(cell.spec.config_id)  # the next attempt, or the next seed, keeps its own
-            job.weights.unlink(missing_ok=True)
+            if cell.status != "ok" or end.status in FINAL_STATUSES:  # else they are those of a result that stays
+                job.weights.unlink(missing_ok=True)
         if self._is_tried_again(job, end, history):
             history.last_reason = end.reason
             self._waiting.appendleft(cell)

@@ -43,6 +43,8 @@ class Setup:
     """Runs that share a GPU."""
     checkpoint_every_s: float = 600.0
     """Least time between two checkpoints of a run."""
+    keep_checkpoints: bool = False
+    """Whether the final weights of every run are kept, beside those of runs that ask for it themselves."""
     cluster: Cluster | None = None
     """Where the runs are executed; None: on this machine."""
 

@@ -1,8 +1,8 @@
 """The exclusive timing pass: after the runs, every configuration is timed alone on the machine, with trained weights.
 
 Exclusive means: one process, and a lock of the machine against the training and the timing passes of other commands. A
-configuration is timed with the weights of its first seed that ended well and kept them; they are deleted once the
-timing is stored.
+configuration is timed with the weights of its first seed that ended well and kept them; those that nobody else asked
+for are deleted once the timing is stored.
 """
 
 from collections.abc import Mapping
@@ -131,7 +131,7 @@ def measure_items(
 
 
 def keep_timings(plan: Plan, records: list[TimingRecord], *, on_event: Listener) -> None:
-    """Write step times, and delete the weights that they were measured with.
+    """Write step times, and delete the weights that were there for them alone.
 
     Args:
         plan: The plan.
@@ -162,20 +162,20 @@ def choose_items(plan: Plan, *, machine_id: str | None) -> list[TimingItem]:
         run_id, config_id = cell.spec.run_id, cell.spec.config_id
         if cell.cell.role == "tuning" or config_id in timed or statuses.get(run_id) != "ok":
             continue
-        weights = weights_path(plan.folder, run_id)
-        has_weights = weights.exists()
-        if config_id not in chosen or (has_weights and chosen[config_id].checkpoint is None):
-            checkpoint = str(weights) if has_weights else None
+        weights = find_weights(plan.folder, run_id)
+        if config_id not in chosen or (weights is not None and chosen[config_id].checkpoint is None):
+            checkpoint = None if weights is None else str(weights)
             chosen[config_id] = TimingItem(spec=cell.spec, run_id=run_id, checkpoint=checkpoint)
     return list(chosen.values())
 
 
-def weights_path(folder: SweepFolder, run_id: str) -> Path:
-    """Where a run keeps its final weights for the timing pass."""
-    return folder.checkpoints / f"{run_id}.safetensors"
+def find_weights(folder: SweepFolder, run_id: str) -> Path | None:
+    """Find a run's final weights; None: they are not there."""
+    places = (folder.checkpoint_path(run_id), folder.timing_weights_path(run_id))
+    return next((path for path in places if path.exists()), None)
 
 
 def _delete_weights(folder: SweepFolder, *, plan: Plan, config_ids: set[str]) -> None:
     for cell in plan.cells:
         if cell.spec.config_id in config_ids:
-            weights_path(folder, cell.spec.run_id).unlink(missing_ok=True)
+            folder.timing_weights_path(cell.spec.run_id).unlink(missing_ok=True)

@@ -61,6 +61,14 @@ class SweepFolder:
         """Which runs commands are running now."""
         return self.path / ".claims"
 
+    def checkpoint_path(self, run_id: str) -> Path:
+        """The final weights of a run, where they were asked for."""
+        return self.checkpoints / f"{run_id}.safetensors"
+
+    def timing_weights_path(self, run_id: str) -> Path:
+        """The final weights of a run that are there for the timing pass alone, which removes them."""
+        return self.checkpoints / f"{run_id}.timing.safetensors"
+
     def unfinished_path(self, run_id: str) -> Path:
         """The checkpoint of a run that has not ended."""
         return self.checkpoints / f"{run_id}.unfinished.safetensors"

@@ -9,6 +9,8 @@ from switchbench.sweep.source import Findings, Place
 from switchbench.sweep.values import check_value
 
 AXIS_KEYS = ["values", "when"]
+NO_AXES = ("train.keep_checkpoint",)
+"""Fields that cannot vary within a sweep: runs that differ in nothing else are the same run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,10 @@ def read_zip(entry: Entry | None, *, grid: list[Axis], doubtful: set[str], findi
 
 
 def is_field(path: str, place: Place, *, doubtful: set[str], findings: Findings) -> bool:
-    """Whether a key of axes is the path of a field; where it is none, that is reported."""
+    """Whether a key of axes is the path of a field that can vary; where it is none, that is reported."""
+    if path in NO_AXES:
+        findings.add(place, f"{path} cannot vary: runs that differ in it alone are the same run. Set it in base")
+        return False
     if path in FIELDS:
         return True
     explanation, meant = explain_unknown_axis(path)

@@ -154,13 +154,14 @@ def train_run(
 
 
 def save_weights(state: TrainState, path: FilePath) -> None:
-    """Write the weights as safetensors, atomically.
+    """Write the weights as safetensors, atomically, with the run's id and specification in the header.
 
     Args:
         state: The trained model.
         path: The file; its folder must exist.
     """
-    write_tensors(state.model.state_dict(), path)
+    header = {"run_id": state.spec.run_id, "spec": state.spec.model_dump_json()}
+    write_tensors(state.model.state_dict(), path, header=header)
 
 
 def touch_library(spec: RunSpec, *, device: torch.device, dispatch: Dispatch) -> None:

@@ -147,6 +147,7 @@ def run_on_cluster(
                     policy=replace(policy, timeout_s=None, memory_bytes=None),
                     threads=setup.threads,
                     timed=timed_configs(plan.folder),
+                    keeps_all=setup.keep_checkpoints,
                     on_event=on_event,
                     is_interrupted=is_interrupted,
                 ).run()
