@@ -24,8 +24,8 @@ def report(
         Format | None,
         typer.Option(
             "--format",
-            help="terminal: only the tables here; html: only the page; markdown, csv, latex: only the tables, on stdout "
-            "or with --output as files. Default: terminal and html.",
+            help="terminal: only the tables here; html: only the page; markdown, csv, latex: only the tables, here or "
+            "with --output as files. Default: terminal and html.",
             show_default=False,
         ),
     ] = None,
