@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from switchbench.caveats import Caveat, in_order
 from switchbench.compare import Configuration, Pair, sort_kinds
@@ -9,6 +10,7 @@ from switchbench.record import RunRecord
 from switchbench.report.aggregates import (
     Mixtures,
     capacity_text,
+    describe_all,
     example_row,
     model_name,
     setting_name,
@@ -33,6 +35,16 @@ class Contents:
     """What the runs have not in common."""
     target_nll: float | None = None
     """The quality that speed-ups are measured at; None: each dense twin's own at its end."""
+
+    @cached_property
+    def swept(self) -> tuple[str, ...]:
+        """The swept settings that have a column of their own: found once, not for every row."""
+        return swept_paths(self.configurations)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What tells each configuration from the others, by ``config_id``."""
+        return describe_all(self.configurations, among=self.configurations)
 
 
 def groups_of(contents: Contents) -> list[list[Configuration]]:
@@ -99,10 +111,7 @@ def label_columns(contents: Contents) -> tuple[Column, ...]:
         Column(key="model", header="model", is_label=True),
         Column(key="num_experts", header="experts", is_label=True),
         Column(key="capacity_factor", header="capacity\nfactor", is_label=True),
-        *(
-            Column(key=path, header=setting_name(path).replace(" ", "\n", 1), is_label=True)
-            for path in swept_paths(contents.configurations)
-        ),
+        *(Column(key=path, header=setting_name(path).replace(" ", "\n", 1), is_label=True) for path in contents.swept),
     )
 
 
@@ -116,7 +125,7 @@ def label_cells(configuration: Configuration, contents: Contents) -> tuple[Cell,
         Cell(text=capacity_text(record), value=record.capacity_factor),
         *(
             Cell(text=setting_text(configuration, path), value=setting_value(configuration, path))
-            for path in swept_paths(contents.configurations)
+            for path in contents.swept
         ),
     )
 

@@ -4,8 +4,9 @@ Every format (terminal, JSON, pages) is drawn from these; no table is computed t
 """
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count, islice, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,11 +85,19 @@ class Footnotes:
     """Where the footnotes of a table stand; a mark that all filled cells of a column share stands in its header."""
 
     headers: tuple[str, ...]
-    """The marks of each column's header, as letters."""
+    """The marks of each column's header, as letters; with commas between them where some are of two letters."""
     cells: tuple[tuple[str, ...], ...]
     """The marks of each row's cells."""
     sentences: dict[str, str]
     """The footnotes, by mark, in the order in which a reader meets them."""
+
+    def split(self, marks: str) -> tuple[str, ...]:
+        """Take the marks of a header or a cell apart.
+
+        Args:
+            marks: As ``headers`` and ``cells`` have them.
+        """
+        return tuple(filter(None, marks.split(","))) if _need_commas(self.sentences) else tuple(marks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +229,18 @@ def one_line(header: str) -> str:
     return header.replace("-\n", "-").replace("/\n", "/").replace("\n", " ")
 
 
+def footnote_marks(number: int) -> tuple[str, ...]:
+    """Give so many footnotes their marks.
+
+    >>> footnote_marks(3), footnote_marks(28)[25:]
+    (('a', 'b', 'c'), ('z', 'aa', 'ab'))
+
+    Args:
+        number: How many footnotes there are.
+    """
+    return tuple(islice(_all_marks(), number))
+
+
 def place_footnotes(table: Table) -> Footnotes:
     """Decide where each footnote of a table is marked, and number them in the order in which a reader meets them."""
     shared = [_shared_codes(row.cells[i] for row in table.rows) for i in range(len(table.columns))]
@@ -228,16 +249,29 @@ def place_footnotes(table: Table) -> Footnotes:
         for row in table.rows
     ]
     met = [code for codes in shared for code in codes] + [code for row in own for codes in row for code in codes]
-    letters = dict(zip(dict.fromkeys(met), string.ascii_lowercase, strict=False))
+    codes_met = tuple(dict.fromkeys(met))
+    letters = dict(zip(codes_met, footnote_marks(len(codes_met)), strict=True))
+    places = {code: i for i, code in enumerate(codes_met)}
+    between = "," if _need_commas(letters) else ""
 
     def marks(codes: Iterable[str]) -> str:
-        return "".join(sorted(letters[code] for code in codes))
+        return between.join(letters[code] for code in sorted(codes, key=places.__getitem__))
 
     return Footnotes(
         headers=tuple(marks(codes) for codes in shared),
         cells=tuple(tuple(marks(codes) for codes in row) for row in own),
         sentences={letter: footnote_of(code) for code, letter in letters.items()},
     )
+
+
+def _all_marks() -> Iterator[str]:
+    for length in count(1):
+        yield from map("".join, product(string.ascii_lowercase, repeat=length))
+
+
+def _need_commas(marks: Iterable[str]) -> bool:
+    """Whether there are so many footnotes that some of their marks are of two letters."""
+    return len(tuple(marks)) > len(string.ascii_lowercase)
 
 
 def _shared_codes(cells: Iterable[Cell]) -> tuple[str, ...]:

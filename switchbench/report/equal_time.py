@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from switchbench import units
-from switchbench.compare import Configuration, EqualTime
-from switchbench.report.aggregates import describe
+from switchbench.compare import EqualTime
 from switchbench.report.cells import ratio_cell, speedup_cell
 from switchbench.report.contents import Contents, label_cells, label_columns
 from switchbench.report.elements import Cell, Column, Row, Table
@@ -58,14 +57,10 @@ def _cells(found: EqualTime, contents: Contents) -> tuple[Cell, ...]:
     return (
         time,
         Cell(text=f"{found.sparse_nll:.3f}", value=found.sparse_nll),
-        Cell(text=_name(found.dense, contents.configurations), value=found.dense.config_id),
+        Cell(text=contents.names[found.dense.config_id], value=found.dense.config_id),
         Cell(text=f"{found.dense_nll:.3f}", value=found.dense_nll),
         Cell(text=text, value=difference.value, ci95=difference.ci95, caveats=difference.caveats),
         Cell(text=difference.verdict or UNKNOWN, value=difference.verdict),
         speedup_cell(found.measured("time_speedup"), is_twin=False),
         ratio_cell(found.measured("peak_memory_ratio")),
     )
-
-
-def _name(configuration: Configuration, among: Sequence[Configuration]) -> str:
-    return describe(configuration, among=among)

@@ -20,7 +20,7 @@ from switchbench.compare import (
     reaches_of,
 )
 from switchbench.compare.pool import Member
-from switchbench.report.aggregates import describe
+from switchbench.report.aggregates import describe, describe_all
 from switchbench.report.elements import Cell, Column, Row, Table
 from switchbench.units import UNKNOWN
 
@@ -282,7 +282,7 @@ def _left_out(pool: Pool, *, among: Sequence[Configuration]) -> list[str]:
     """Say which configurations are not chosen from."""
     notes = []
     if pool.diverged:
-        names = "; ".join(describe(each, among=among) for each in pool.diverged)
+        names = "; ".join(describe_all(pool.diverged, among=among).values())
         notes.append(f"Not chosen from, since runs of theirs diverged: {names}.")
     untimed = sum(member.configuration.timing is None for member in pool.members)
     if untimed:

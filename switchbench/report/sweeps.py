@@ -17,7 +17,7 @@ from switchbench.compare import (
 )
 from switchbench.errors import NothingToReportError, ResultsFolderError
 from switchbench.record import RunRecord, TimingRecord
-from switchbench.report.aggregates import describe
+from switchbench.report.aggregates import describe_all
 from switchbench.report.answers import answer_questions, name_target
 from switchbench.report.elements import Counts, Report, RunProblem, SweepReport
 from switchbench.report.estimates import estimate_errors
@@ -157,16 +157,18 @@ def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions)
 
 
 def _problems(configurations: Sequence[Configuration], *, folder: SweepFolder) -> list[RunProblem]:
+    failed = [configuration for configuration in configurations if configuration.failed]
+    labels = describe_all(failed, among=configurations)
     return [
         RunProblem(
             run_id=row.run_id,
-            label=describe(configuration, among=configurations),
+            label=labels[configuration.config_id],
             seed=seed,
             status=row.status,
             reason=(row.reason or "no reason was recorded").strip(),
             log_path=folder.log_path(row.run_id),
         )
-        for configuration in configurations
+        for configuration in failed
         for seed, row in configuration.failed.items()
     ]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from switchbench import units
 from switchbench.compare import Configuration, Pair, Scaling, SweepVerdict
-from switchbench.report.aggregates import example_row, mixtures_of, setting_text, swept_paths
+from switchbench.report.aggregates import example_row, mixtures_of, setting_text
 from switchbench.report.cells import (
     arithmetic_cell,
     measured_cell,
@@ -105,7 +105,7 @@ def _capacity(contents: Contents) -> Table:
     """What a larger capacity factor buys, for each number of experts and all else that was swept."""
 
     def others(configuration: Configuration) -> str:
-        settings = [setting_text(configuration, path) for path in swept_paths(contents.configurations)]
+        settings = [setting_text(configuration, path) for path in contents.swept]
         row = example_row(configuration)
         return json.dumps([row.model_size, *settings, row.num_experts])
 

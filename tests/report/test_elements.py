@@ -1,6 +1,7 @@
 import pytest
 
-from switchbench.report.elements import Cell, Column, Row, Table, one_line, place_footnotes
+from switchbench.caveats import Caveat
+from switchbench.report.elements import Cell, Column, Row, Table, footnote_marks, one_line, place_footnotes
 
 
 def small_table(*columns: list[tuple[str, ...] | None]) -> Table:
@@ -55,3 +56,22 @@ def test_what_is_1_by_definition_keeps_no_footnote_out_of_the_header():
 )
 def test_a_header_in_one_line(header: str, line: str):
     assert one_line(header) == line
+
+
+def test_there_is_a_mark_for_every_caveat_there_is():
+    marks = footnote_marks(800)
+    assert len(set(marks)) == 800
+    assert (marks[0], marks[25], marks[26], marks[27], marks[52], marks[702]) == ("a", "z", "aa", "ab", "ba", "aaa")
+
+
+@pytest.mark.parametrize("number", [26, len(Caveat)])
+def test_a_table_with_many_footnotes_tells_their_marks_apart(number: int):
+    codes = tuple(map(str, Caveat))[:number]
+    placed = place_footnotes(small_table([(code,) for code in codes], [codes[-2:]] * number))
+    marks = list(placed.sentences)
+    assert len(marks) == number
+    assert placed.split(placed.headers[1]) == tuple(marks[:2])  # what a header says comes first
+    told = [placed.split(row[0]) for row in placed.cells]
+    assert [len(each) for each in told] == [1] * number
+    assert {mark for each in told for mark in each} == set(marks)
+    assert placed.split("") == ()

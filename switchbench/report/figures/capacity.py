@@ -16,7 +16,7 @@ from switchbench.compare.pairs import timing_caveats
 from switchbench.report.aggregates import capacity_text, example_row, setting_text, swept_paths
 from switchbench.report.figures.elements import Sketch, Width
 from switchbench.report.figures.evidence import Evidence
-from switchbench.report.figures.labels import Label, label_at_right, name_of, what_differs
+from switchbench.report.figures.labels import Label, label_at_right, name_of, names_of, what_differs
 from switchbench.report.figures.scales import linear_scale, plain, unit_for
 from switchbench.report.figures.spreads import Spread, means_text, spread_over_seeds
 from switchbench.report.figures.style import DENSE, SPARSE, SPARSE_MARKERS, lay_out, panel_title, panels, shades
@@ -94,24 +94,25 @@ def capacity_series(evidence: Evidence) -> tuple[Series, ...]:
         evidence: What the figures are drawn from.
     """
 
+    paths = swept_paths(evidence.configurations)
+
     def others(configuration: Configuration) -> str:
         row = example_row(configuration)
-        settings = [setting_text(configuration, path) for path in swept_paths(evidence.configurations)]
+        settings = [setting_text(configuration, path) for path in paths]
         return json.dumps([row.model_size, *settings, row.num_experts])
 
     groups: dict[str, dict[float, Configuration]] = {}
     for configuration in evidence.configurations:
         if configuration.role == "sparse" and math.isfinite(_nll(configuration)):
             groups.setdefault(others(configuration), {}).setdefault(_factor(configuration), configuration)
+    several = [group for group in groups.values() if len(group) > 1]
+    names = names_of([next(iter(group.values())) for group in several], among=evidence.configurations)
     series = [
         Series(
-            name=re.sub(
-                r", (CF [\d.e+-]+|dropless)", "", name_of(next(iter(group.values())), among=evidence.configurations)
-            ),
+            name=re.sub(r", (CF [\d.e+-]+|dropless)", "", name),
             members=tuple(group[factor] for factor in sorted(group)),
         )
-        for group in groups.values()
-        if len(group) > 1
+        for group, name in zip(several, names, strict=True)
     ]
     return tuple(sorted(series, key=lambda each: -len(each.members)))
 

@@ -35,6 +35,8 @@ _SKETCHES: tuple[Callable[[Evidence], Sketch], ...] = (
 """In the order in which a page shows them."""
 FORMATS = ("svg", "png", "pdf")
 """What figures are written as."""
+_MARGIN = 0.1
+"""Around a figure on disk, inches."""
 
 
 def sketch_figures(evidence: Evidence) -> tuple[Sketch, ...]:
@@ -100,12 +102,12 @@ def save_figures(figures: Sequence[Figure], folder: Path) -> tuple[Path, ...]:
     for figure in figures:
         if "wide" not in figure.drawings:
             continue
-        for format_ in FORMATS:
-            path = folder / f"{figure.key}.{format_}"
-            metadata = {"CreationDate": None} if format_ == "pdf" else {"Date": None} if format_ == "svg" else None
-            with figure_style(salt=figure.key):
-                figure.drawings["wide"].savefig(
-                    path, format=format_, dpi=192, facecolor="white", metadata=metadata, bbox_inches="tight"
-                )
-            paths.append(path)
+        drawing = figure.drawings["wide"]
+        with figure_style(salt=figure.key):
+            box = drawing.get_tightbbox().padded(_MARGIN)  # once: "tight" would take a draft for each format
+            for format_ in FORMATS:
+                path = folder / f"{figure.key}.{format_}"
+                metadata = {"CreationDate": None} if format_ == "pdf" else {"Date": None} if format_ == "svg" else None
+                drawing.savefig(path, format=format_, dpi=192, facecolor="white", metadata=metadata, bbox_inches=box)
+                paths.append(path)
     return tuple(paths)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
 from switchbench.compare import Configuration
-from switchbench.report.aggregates import describe
+from switchbench.report.aggregates import describe_all
 from switchbench.report.figures.style import FONT_SIZE
 
 LONGEST = 30
@@ -47,7 +47,18 @@ def name_of(configuration: Configuration, *, among: Sequence[Configuration]) -> 
         configuration: The configuration.
         among: All configurations of the sweep.
     """
-    return describe(configuration, among=among).replace("capacity factor", "CF")
+    return names_of([configuration], among=among)[0]
+
+
+def names_of(configurations: Sequence[Configuration], *, among: Sequence[Configuration]) -> list[str]:
+    """Say of several configurations what tells each from the others, as ``name_of`` does.
+
+    Args:
+        configurations: The configurations.
+        among: All configurations of the sweep.
+    """
+    names = describe_all(configurations, among=among)
+    return [names[each.config_id].replace("capacity factor", "CF") for each in configurations]
 
 
 def what_differs(names: Sequence[str]) -> list[str]:

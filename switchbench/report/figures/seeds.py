@@ -12,7 +12,7 @@ from switchbench.caveats import in_order
 from switchbench.compare import Configuration
 from switchbench.report.figures.elements import Sketch, Width
 from switchbench.report.figures.evidence import Evidence
-from switchbench.report.figures.labels import name_of, shortened, what_differs
+from switchbench.report.figures.labels import name_of, names_of, shortened, what_differs
 from switchbench.report.figures.scales import linear_scale, plain
 from switchbench.report.figures.spreads import Spread, spread_of
 from switchbench.report.figures.style import COLORS, FAINT, INK, MARKERS, panels
@@ -118,7 +118,7 @@ def chosen_strips(found: Sequence[Strip], *, most: int) -> tuple[Strip, ...]:
 
 def _draw(shown: Sequence[Strip], evidence: Evidence, *, width: Width) -> Figure:
     figure, (axes,) = panels(width, number=1, height=0.7 + 0.3 * max(len(shown), 3))
-    told_apart = what_differs([name_of(strip.configuration, among=evidence.configurations) for strip in shown])
+    told_apart = what_differs(names_of([strip.configuration for strip in shown], among=evidence.configurations))
     names = [
         shortened(name, longest=46 if width == "wide" else 27)
         + (f" ({len(strip.configuration.diverged)} diverged)" if strip.configuration.diverged else "")

@@ -118,7 +118,7 @@ def view_table(table: Table) -> TableView:
     table_id = f"table-{table.key}"
     back_ids: dict[str, list[str]] = {letter: [] for letter in placed.sentences}
 
-    def marks(letters: str, place: str) -> tuple[Mark, ...]:
+    def marks(letters: Sequence[str], place: str) -> tuple[Mark, ...]:
         made = tuple(
             Mark(letter=letter, id=f"{table_id}-{place}-{letter}", note_id=f"{table_id}-note-{letter}")
             for letter in letters
@@ -128,7 +128,8 @@ def view_table(table: Table) -> TableView:
         return made
 
     is_text = [_holds_words(row.cells[i] for row in table.rows) for i in range(len(table.columns))]
-    rooms = [max((len(letters[i]) for letters in placed.cells), default=0) for i in range(len(table.columns))]
+    cell_marks = [[placed.split(letters) for letters in row] for row in placed.cells]
+    rooms = [max((len(row[i]) for row in cell_marks), default=0) for i in range(len(table.columns))]
     headers = tuple(
         HeaderView(
             lines=tuple(column.header.split("\n")),
@@ -136,14 +137,20 @@ def view_table(table: Table) -> TableView:
             unit=None if _name_their_unit(row.cells[i] for row in table.rows) else column.unit,
             is_label=column.is_label,
             is_text=is_text[i],
-            marks=marks(letters, f"head{i}"),
+            marks=marks(placed.split(letters), f"head{i}"),
         )
         for i, (column, letters) in enumerate(zip(table.columns, placed.headers, strict=True))
     )
     groups: list[list[RowView]] = []
-    for number, (row, letters_of) in enumerate(zip(table.rows, placed.cells, strict=True)):
+    for number, (row, letters_of) in enumerate(zip(table.rows, cell_marks, strict=True)):
         cells = tuple(
-            _view_cell(cell, column=column, is_text=is_text[i], room=rooms[i], marks=marks(letters, f"{number}-{i}"))
+            _view_cell(
+                cell,
+                column=column,
+                is_text=is_text[i],
+                room=rooms[i],
+                marks=marks(letters, f"{number}-{i}"),
+            )
             for i, (cell, column, letters) in enumerate(zip(row.cells, table.columns, letters_of, strict=True))
         )
         if row.starts_group or not groups:

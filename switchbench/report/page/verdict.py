@@ -2,11 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from string import ascii_lowercase
 
 from switchbench.caveats import footnote_of, in_order
 from switchbench.compare import Measure
-from switchbench.report.elements import SweepReport
+from switchbench.report.elements import SweepReport, footnote_marks
 from switchbench.report.page.tables import Footnote, Mark
 
 _SENTENCE_END = re.compile(r"(?<=\.)\s+(?=[A-Z0-9])")
@@ -45,7 +44,7 @@ def view_verdict(sweep: SweepReport) -> VerdictView:
     codes = () if pair is None else in_order(code for measure in _SAID for code in pair.measured(measure).caveats)
     marks = tuple(
         Mark(letter=letter, id=f"verdict-{letter}", note_id=f"verdict-note-{letter}")
-        for letter, _ in zip(ascii_lowercase, codes, strict=False)
+        for letter in footnote_marks(len(codes))
     )
     return VerdictView(
         side=sweep.verdict.verdict or "",
@@ -55,6 +54,6 @@ def view_verdict(sweep: SweepReport) -> VerdictView:
         marks=marks,
         footnotes=tuple(
             Footnote(letter=mark.letter, id=mark.note_id, sentence=footnote_of(code), back_ids=(mark.id,))
-            for mark, code in zip(marks, codes, strict=False)
+            for mark, code in zip(marks, codes, strict=True)
         ),
     )
