@@ -91,7 +91,7 @@ def test_the_columns_are_those_of_the_records() -> None:
 
 
 def test_every_option_in_the_readme_exists() -> None:
-    for command in ("sweep", "fit", "report", "cost", "status", "show", "prune"):
+    for command in ("sweep", "fit", "report", "cost", "status", "show", "prune", "generate"):
         offered = subprocess.run(
             [sys.executable, "-m", "switchbench", command, "--help"],
             capture_output=True,

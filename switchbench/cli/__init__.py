@@ -18,6 +18,7 @@ from switchbench import __version__
 from switchbench.cli.bench import bench_app
 from switchbench.cli.cost import cost
 from switchbench.cli.fit import fit
+from switchbench.cli.generate import generate
 from switchbench.cli.prune import prune
 from switchbench.cli.report import report
 from switchbench.cli.show import show
@@ -100,6 +101,7 @@ app.command(short_help="Say what is done, running, failed and missing, also whil
 app.command(short_help="Draw the tables that contrast dense and sparse.")(report)
 app.command(short_help="Say everything about a run; of two, in which fields they differ.")(show)
 app.command(short_help="Remove results that are no longer in their sweep's file.")(prune)
+app.command(short_help="Write text with the final weights of a run.")(generate)
 app.command(short_help="Fit a law of loss to a table of runs, with its doubts.")(fit)
 app.command(short_help="Say what models cost, by arithmetic, up to 1.6 trillion weights.")(cost)
 app.add_typer(bench_app, name="bench", short_help="Measure the layer or the training step.")
