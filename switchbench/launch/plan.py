@@ -16,6 +16,7 @@ from switchbench.launch.tries import ends_of_tries
 from switchbench.record import FINAL_STATUSES
 from switchbench.spec import RunSpec
 from switchbench.store import (
+    Control,
     Manifest,
     ManifestCell,
     PrimaryPair,
@@ -310,6 +311,7 @@ def write_plan_manifest(plan: Plan) -> None:
             primary=sweep.primary and PrimaryPair.model_validate(vars(sweep.primary)),
             min_effect=sweep.min_effect,
             confidence=sweep.confidence,
+            controls=[Control.model_validate(vars(control)) for control in sweep.controls],
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             cells=cells,
             tuning=[TunedConfiguration.model_validate(asdict(choice)) for choice in sweep.choices],

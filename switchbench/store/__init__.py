@@ -7,6 +7,7 @@ and its report start without it.
 from switchbench.store.folder import SweepFolder, as_utf8, find_sweeps, write_atomically
 from switchbench.store.manifest import (
     MANIFEST_SCHEMA,
+    Control,
     Manifest,
     ManifestCell,
     PrimaryPair,
@@ -34,6 +35,7 @@ from switchbench.store.writing import write_run, write_timing
 
 __all__ = [
     "MANIFEST_SCHEMA",
+    "Control",
     "Manifest",
     "ManifestCell",
     "PrimaryPair",

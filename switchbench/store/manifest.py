@@ -61,6 +61,19 @@ class PrimaryPair(BaseModel):
     matched_on: str = Field(description="What the two have in common.")
 
 
+class Control(BaseModel):
+    """Two configurations whose outcome is known beforehand, which the sweep is checked by."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = Field(description="What it is called.")
+    a: str = Field(description="The one configuration.")
+    b: str = Field(description="The other.")
+    expect: Literal["none", "a", "b"] | None = Field(
+        None, description="Which side is to be better; `none`: neither; none: nothing was said."
+    )
+
+
 class TuningTry(BaseModel):
     """Values that a configuration was tried with."""
 
@@ -102,6 +115,7 @@ class Manifest(BaseModel):
         0.005, description="The smallest difference in quality that matters, as a share of the dense twin's."
     )
     confidence: float = Field(0.95, description="How sure a verdict must be.")
+    controls: tuple[Control, ...] = Field((), description="Pairs whose outcome is known beforehand.")
     created_at: str = Field(description="UTC, ISO 8601.")
     cells: tuple[ManifestCell, ...] = Field(description="The runs, in the order of the expansion; tries come first.")
     tuning: tuple[TunedConfiguration, ...] = Field((), description="What tuning came to, a configuration each.")

@@ -7,8 +7,8 @@ A file is read in steps, and the problems of all steps are reported at once:
 ``parents``    the tree merged into those of the files that it extends
 ``overrides``  KEY=VALUE settings are put into the tree
 ``fields``     the table of fields, read off the specifications; ``values`` checks one value
-``outline``    the tree to base, ``axes``, ``formulas``, seeds, baselines and the primary ``pair``: every key known, and
-               every value good on its own
+``outline``    the tree to base, ``axes``, ``formulas``, seeds, baselines, the primary ``pair`` and the ``controls``,
+               named by a ``selection`` of values: every key known, and every value good on its own
 ``expand``     the axes multiplied, values derived from ``names``, constraints met; ``resolve`` checks whole cells
 ``tune``       what is tuned, and on which seeds
 ``cells``      the seeds and the dense twins added (``twins``, ``shapes``), in the order to run and to read
@@ -20,6 +20,7 @@ Beside this: ``filters`` chooses cells, ``inventory`` says what a file comes to,
 """
 
 from switchbench.sweep.cells import Cell, Choice, Sweep, Try, Tuning, describe_cell, describe_settings
+from switchbench.sweep.controls import Control
 from switchbench.sweep.filters import CellFilter, parse_filter
 from switchbench.sweep.formulas import Dropped
 from switchbench.sweep.inventory import dropped_lines, inventory_json, inventory_line
@@ -34,6 +35,7 @@ __all__ = [
     "Cell",
     "CellFilter",
     "Choice",
+    "Control",
     "Dropped",
     "Primary",
     "Sweep",

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from switchbench.cost import count_parameters
 from switchbench.spec import RunSpec, SparseFFNSpec
+from switchbench.sweep.controls import Control
 from switchbench.sweep.fields import FIELDS, value_at
 from switchbench.sweep.formulas import Dropped
 from switchbench.sweep.pair import CONFIDENCE, MIN_EFFECT, Primary
@@ -47,6 +48,8 @@ class Tuning:
     """The reported cells, in which the first value to try stands in for the best one. Identities are not theirs."""
     primary: Primary | None
     """The pair that the verdict is about, among those."""
+    controls: tuple[Control, ...] = ()
+    """The controls, among those."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,8 @@ class Sweep:
     """The configurations that constraints keep out, in the order of the axes."""
     primary: Primary | None = None
     """The pair that the verdict is about; None: the file names none, or its values are not tuned yet."""
+    controls: tuple[Control, ...] = ()
+    """Pairs whose outcome is known beforehand; none whose values are not tuned yet."""
     min_effect: float = MIN_EFFECT
     """The smallest difference in quality that matters, as a share of the dense twin's."""
     confidence: float = CONFIDENCE

@@ -142,7 +142,7 @@ def children(section: str) -> list[str]:
 # Where each key is at home; under ``base`` relative to it, as everywhere in the messages.
 _HOMES: dict[str, str] = {
     **dict.fromkeys(("grid", "zip", "derive", "constraints", "seeds", "tune", "tune_seeds", "baselines"), "sweep"),
-    **dict.fromkeys(("primary", "min_effect", "confidence"), "report"),
+    **dict.fromkeys(("primary", "min_effect", "confidence", "controls"), "report"),
     **dict.fromkeys(RUN_PARTS, "base"),
     "ffn": "model",
     **{field.name: path.rpartition(".")[0] for path, field in reversed(FIELDS.items())},

@@ -30,6 +30,7 @@ def inventory_json(sweep: Sweep) -> dict[str, Any]:
         "tuned": [] if sweep.tuning is None else list(sweep.tuning.grid),
         "axes": list(sweep.axes),
         "primary": sweep.primary and vars(sweep.primary),
+        "controls": [vars(each) for each in sweep.controls],
         "dropped": [vars(each) for each in sweep.dropped],
     }
 

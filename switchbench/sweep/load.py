@@ -5,6 +5,7 @@ from pathlib import Path
 
 from switchbench.spec import DataIdentity, DataSpec
 from switchbench.sweep.cells import Sweep, Twins, cells_of, twins_of
+from switchbench.sweep.controls import Control, find_controls
 from switchbench.sweep.document import plain
 from switchbench.sweep.expand import configurations
 from switchbench.sweep.outline import read_outline
@@ -41,13 +42,17 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[
     axes = tuple(path for axis in outline.axes for path in axis.places)
     twins: Twins = {}
     primary = None
+    controls: tuple[Control, ...] = ()
     if not findings:
         twins = twins_of(specs, baselines=outline.baselines, findings=findings)
     named = outline.report.primary
     if named is not None and not findings:
         primary = find_primary(named, specs, dropped=dropped, axes=axes, twins=twins, findings=findings)
+    made = [twin for each in twins.values() for twin in each.values()]
+    if not findings:
+        every = list({spec.config_id: spec for spec in (*specs, *made)}.values())
+        controls = find_controls(outline.report.controls, every, dropped=dropped, axes=axes, findings=findings)
     if outline.tune and not findings:
-        made = [twin for each in twins.values() for twin in each.values()]
         check_equal_tries(outline.tune, [*specs, *made], findings=findings)
     findings.raise_if_any()
     sweep = Sweep(
@@ -59,6 +64,7 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), identify: Callable[
         axes=axes,
         dropped=tuple(dropped),
         primary=primary,
+        controls=controls,
         min_effect=outline.report.min_effect,
         confidence=outline.report.confidence,
     )

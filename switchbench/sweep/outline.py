@@ -11,7 +11,7 @@ from switchbench.sweep.formulas import Formula, read_constraints, read_derive
 from switchbench.sweep.names import kinds_of
 from switchbench.sweep.pair import ReportSettings, read_report
 from switchbench.sweep.source import Findings, Place, did_you_mean
-from switchbench.sweep.tune import TuneAxis, check_conditions, check_formulas, check_primary, read_tune, read_tune_seeds
+from switchbench.sweep.tune import TuneAxis, check_conditions, check_formulas, check_named, read_tune, read_tune_seeds
 from switchbench.sweep.twins import BASELINES, Baseline
 from switchbench.sweep.values import check_value
 
@@ -54,7 +54,7 @@ class Outline:
     baselines: dict[Baseline, Place] = field(default_factory=dict)
     """The baselines, and where they stand."""
     report: ReportSettings = field(default_factory=ReportSettings)
-    """The pair that the sweep's verdict is about, and what that takes."""
+    """The pair that the sweep's verdict is about, what that takes, and the controls."""
     doubtful: set[str] = field(default_factory=set)
     """Fields whose real value is unknown since something is wrong with it: nothing more is said about those."""
 
@@ -79,8 +79,7 @@ def read_outline(root: Node, *, findings: Findings) -> Outline:
         _read_sweep(entries["sweep"].node, outline=outline, findings=findings)
     if "report" in entries:
         outline.report = read_report(entries["report"], baselines=outline.baselines, findings=findings)
-        if outline.report.primary is not None:
-            check_primary(outline.tune, outline.report.primary, findings=findings)
+        check_named(outline.tune, outline.report, findings=findings)
     if "extends" in entries:  # a file's own was taken out when its parent was read
         message = "extends is resolved before settings from the command line; write it into the file"
         findings.add(entries["extends"].place, message)

@@ -1,20 +1,19 @@
-"""What a sweep's verdict is about and what it takes: ``report.primary``, ``min_effect`` and ``confidence``."""
+"""What a report is told: the pair that its verdict is about, what a verdict takes, and the controls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from switchbench.spec import RunSpec, SparseFFNSpec
-from switchbench.sweep.document import BROKEN, Entry, Node, describe, has_broken, plain
-from switchbench.sweep.entries import as_written, known_entries
-from switchbench.sweep.fields import FIELDS, value_at
+from switchbench.sweep.controls import ControlPair, read_controls
+from switchbench.sweep.document import BROKEN, Entry, Node, describe
+from switchbench.sweep.entries import known_entries
 from switchbench.sweep.formulas import Dropped
-from switchbench.sweep.names import SHORT_NAMES, path_of
+from switchbench.sweep.selection import find_selected, read_selection
 from switchbench.sweep.source import Findings, Place, did_you_mean
 from switchbench.sweep.twins import BASELINES, Baseline
-from switchbench.sweep.values import check_value
 
-REPORT_KEYS = ["primary", "min_effect", "confidence"]
+REPORT_KEYS = ["primary", "min_effect", "confidence", "controls"]
 PRIMARY_KEYS = ["sparse", "dense"]
 MIN_EFFECT = 0.005
 """The smallest difference in quality that matters, as a share of the dense twin's, where the file does not say."""
@@ -62,6 +61,8 @@ class ReportSettings:
     """The smallest difference that matters."""
     confidence: float = CONFIDENCE
     """How sure a verdict must be."""
+    controls: tuple[ControlPair, ...] = ()
+    """Pairs whose outcome is known beforehand."""
 
 
 def read_report(entry: Entry, *, baselines: Mapping[Baseline, Place], findings: Findings) -> ReportSettings:
@@ -81,6 +82,7 @@ def read_report(entry: Entry, *, baselines: Mapping[Baseline, Place], findings: 
         primary=primary,
         min_effect=MIN_EFFECT if min_effect is None else min_effect,
         confidence=CONFIDENCE if confidence is None else confidence,
+        controls=read_controls(report["controls"], findings=findings) if "controls" in report else (),
     )
 
 
@@ -105,7 +107,10 @@ def _read_primary(primary: Entry, *, baselines: Mapping[Baseline, Place], findin
     for key in PRIMARY_KEYS:
         if key not in parts:
             findings.add(primary.place, f"report.primary lacks the key {key}; it is such as {EXAMPLE}")
-    sparse = _read_sparse(parts["sparse"].node, findings=findings) if "sparse" in parts else {}
+    sparse = {}
+    if "sparse" in parts:
+        node = parts["sparse"].node
+        sparse = read_selection(node, label="report.primary.sparse", example=EXAMPLE, findings=findings)
     dense = _read_dense(parts["dense"].node, baselines=baselines, findings=findings) if "dense" in parts else None
     return None if dense is None else PrimaryPair(place=primary.place, sparse=sparse, dense=dense)
 
@@ -130,54 +135,20 @@ def find_primary(
         findings: Takes the problems.
     """
     sparse = [spec for spec in specs if isinstance(spec.model.ffn, SparseFFNSpec)]
-    left = sparse
-    for path, node in pair.sparse.items():
-        matching = [spec for spec in left if value_at(spec, path) == plain(node)]
-        if not matching:
-            others = dict.fromkeys(repr(value_at(spec, path)) for spec in left)
-            there = f"; there: {', '.join(list(others)[:10])}" if others else ""
-            message = f"report.primary: no such sparse configuration has {path} {as_written(node)}{there}"
-            findings.add(node.place, message + _dropped_as(pair, dropped))
-            return None
-        left = matching
-    if len(left) > 1:
-        varying = [path for path in axes if len({repr(value_at(spec, path)) for spec in left}) > 1]
-        which = f"; say which, by {' and '.join(varying)}" if varying else ""
-        findings.add(
-            pair.place, f"report.primary must name one sparse configuration, and this names {len(left)}{which}"
-        )
-    if len(left) != 1:
+    found = find_selected(
+        pair.sparse,
+        sparse,
+        place=pair.place,
+        label="report.primary",
+        noun="sparse configuration",
+        dropped=dropped,
+        axes=axes,
+        findings=findings,
+    )
+    if found is None:
         return None
-    config_id = left[0].config_id
+    config_id = found.config_id
     return Primary(sparse=config_id, dense=twins[config_id][pair.dense].config_id, matched_on=pair.dense)
-
-
-def _dropped_as(pair: PrimaryPair, dropped: Sequence[Dropped]) -> str:
-    """Say that a constraint drops what the pair names, if one does."""
-    wanted = {path: plain(node) for path, node in pair.sparse.items()}
-    for each in dropped:
-        if all(each.settings.get(path, value) == value for path, value in wanted.items()):
-            return f". A constraint drops it: {each.reason}"
-    return ""
-
-
-def _read_sparse(node: Node, *, findings: Findings) -> dict[str, Node]:
-    if not isinstance(node.value, dict):
-        if node.value is not BROKEN:
-            message = f"report.primary.sparse must be a mapping of fields to values, as in {EXAMPLE}"
-            findings.add(node.place, f"{message}, got {describe(node)}")
-        return {}
-    values = {}
-    for name, entry in node.value.items():
-        path = path_of(name)
-        if path is None:
-            suggestion = did_you_mean(name, [*SHORT_NAMES, *FIELDS])
-            findings.add(entry.place, f"report.primary.sparse: {name} is not a field.{suggestion}")
-        elif path in values:
-            findings.add(entry.place, f"report.primary.sparse names {path} twice")
-        elif not has_broken(entry.node) and check_value(FIELDS[path], entry.node, findings=findings):
-            values[path] = entry.node
-    return values
 
 
 def _read_dense(node: Node, *, baselines: Mapping[Baseline, Place], findings: Findings) -> Baseline | None:

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from switchbench.spec import RunSpec
+from switchbench.sweep.controls import EXPECTED
 from switchbench.sweep.fields import FIELDS, KIND, KINDS, SECTIONS, Field, children
 from switchbench.sweep.names import SHORT_NAMES, path_of
 from switchbench.sweep.outline import FILE_SCHEMA, NAME
@@ -121,6 +122,15 @@ def _report() -> dict[str, Any]:
         },
         "The pair that the verdict is about.",
     )
+    side = _mapping(values, "Values that one configuration alone has.")
+    control = _mapping(
+        {
+            "name": {"type": "string", "minLength": 1, "maxLength": 80, "description": "What it is called."},
+            "a": side,
+            "b": side,
+            "expect": {"enum": list(EXPECTED), "description": "Which side is to be better; none: neither."},
+        }
+    ) | {"required": ["name", "a", "b"]}
     return _mapping(
         {
             "primary": pair,
@@ -137,6 +147,11 @@ def _report() -> dict[str, Any]:
                 "exclusiveMaximum": BOUNDS["confidence"][1],
                 "default": CONFIDENCE,
                 "description": "How sure a verdict must be.",
+            },
+            "controls": {
+                "type": "array",
+                "description": "Pairs whose outcome is known beforehand, which a report is checked by.",
+                "items": control,
             },
         }
     )

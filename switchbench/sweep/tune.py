@@ -12,7 +12,7 @@ from switchbench.sweep.fields import SEED
 from switchbench.sweep.formulas import Formula
 from switchbench.sweep.grids import first_grids, lacking
 from switchbench.sweep.names import path_of
-from switchbench.sweep.pair import PrimaryPair
+from switchbench.sweep.pair import ReportSettings
 from switchbench.sweep.source import Findings, Place
 from switchbench.sweep.values import check_value
 
@@ -138,11 +138,14 @@ def check_conditions(tune: Sequence[TuneAxis], axes: Sequence[Axis], *, findings
                 )
 
 
-def check_primary(tune: Sequence[TuneAxis], pair: PrimaryPair, *, findings: Findings) -> None:
-    """Check that the primary pair is not named by what is only known after tuning; as :func:`check_formulas`."""
-    for tuned in tune:
-        if tuned.path in pair.sparse:
-            findings.add(pair.sparse[tuned.path].place, f"report.primary: {tuned.path} is tuned; name it by an axis")
+def check_named(tune: Sequence[TuneAxis], report: ReportSettings, *, findings: Findings) -> None:
+    """Check that no configuration is named by what is only known after tuning; as :func:`check_formulas`."""
+    named = [] if report.primary is None else [("report.primary", report.primary.sparse)]
+    named += [(control.label, values) for control in report.controls for values in (control.a, control.b)]
+    for label, values in named:
+        for tuned in tune:
+            if tuned.path in values:
+                findings.add(values[tuned.path].place, f"{label}: {tuned.path} is tuned; name it by an axis")
 
 
 def check_equal_tries(tune: Sequence[TuneAxis], specs: Iterable[RunSpec], *, findings: Findings) -> None:

@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from switchbench.sweep.cells import Cell, Choice, Sweep, Try, Tuning
+from switchbench.sweep.controls import Control
 from switchbench.sweep.fields import value_at
 from switchbench.sweep.grids import Grid, edge_of, extended, first_grids, with_values
 from switchbench.sweep.pair import Primary
@@ -46,6 +47,7 @@ def with_tuning(sweep: Sweep, *, grid: Grid, seeds: Sequence[int]) -> Sweep:
         seeds=tuple(seeds),
         reported=sweep.cells,
         primary=sweep.primary,
+        controls=sweep.controls,
     )
     return choose(replace(sweep, tuning=tuning), {})
 
@@ -89,13 +91,14 @@ def choose(sweep: Sweep, ends: Mapping[str, TryEnd]) -> Sweep:
         grids = longer
     if not all_ended:
         undecided = tuple(replace(each, chosen=None, at_edge=(), config_id=None) for each in choices.values())
-        return replace(sweep, cells=tuple(tries), pending=tuning.reported, choices=undecided, primary=None)
+        return replace(sweep, cells=tuple(tries), pending=tuning.reported, choices=undecided, primary=None, controls=())
     return replace(
         sweep,
         cells=(*tries, *_reported(tuning.reported, choices)),
         pending=(),
         choices=tuple(choices.values()),
         primary=_primary(tuning.primary, choices),
+        controls=_controls(tuning.controls, choices),
     )
 
 
@@ -179,3 +182,12 @@ def _primary(primary: Primary | None, choices: Mapping[str, Choice]) -> Primary 
         return None
     sparse, dense = choices[primary.sparse].config_id, choices[primary.dense].config_id
     return None if sparse is None or dense is None else replace(primary, sparse=sparse, dense=dense)
+
+
+def _controls(controls: Iterable[Control], choices: Mapping[str, Choice]) -> tuple[Control, ...]:
+    found = []
+    for control in controls:
+        a, b = choices[control.a].config_id, choices[control.b].config_id
+        if a is not None and b is not None:
+            found.append(replace(control, a=a, b=b))
+    return tuple(found)
