@@ -30,7 +30,7 @@ class Observation:
     config_id: str
     """Its configuration."""
     block: str
-    """What it shares with other runs: the seed, on the same data."""
+    """What it shares with other runs: the seed, of the same repetition and on the same data."""
     value: float
     """Its quality, such as its nll."""
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import fmean
+from typing import Literal
 
 from switchbench.caveats import OF_WALL_CLOCK, Caveat, in_order
 from switchbench.compare.configurations import Configuration, mixture_caveats
@@ -75,15 +76,30 @@ def fit_qualities(configurations: Sequence[Configuration]) -> dict[Measure, Effe
         configurations: All configurations of a sweep.
     """
 
-    def observe(column: str) -> list[Observation]:
-        return [
-            Observation(config_id=each.config_id, block=f"{seed} {row.data_fingerprint}", value=value)
-            for each in configurations
-            for seed, row in each.finished.items()
-            if (value := getattr(row, column)) is not None and math.isfinite(value)
-        ]
+    return {
+        "delta_nll": fit_effects(observe_qualities(configurations, "nll")),
+        "delta_bits_per_byte": fit_effects(observe_qualities(configurations, "bits_per_byte")),
+    }
 
-    return {"delta_nll": fit_effects(observe("nll")), "delta_bits_per_byte": fit_effects(observe("bits_per_byte"))}
+
+def observe_qualities(
+    configurations: Sequence[Configuration], column: Literal["nll", "bits_per_byte"]
+) -> list[Observation]:
+    """Take the quality of all runs that went well and have one.
+
+    Runs share the order of their data, and initial weights, where they have the seed, the repetition and the data in
+    common: a seed stands for other random numbers in every repetition.
+
+    Args:
+        configurations: All configurations of a sweep.
+        column: The quality.
+    """
+    return [
+        Observation(config_id=each.config_id, block=f"{seed}/{row.replicate or 0} {row.data_fingerprint}", value=value)
+        for each in configurations
+        for seed, row in each.finished.items()
+        if (value := getattr(row, column)) is not None and math.isfinite(value)
+    ]
 
 
 def compare_sides(match: Match, sides: Sides, *, sweep: str, effects: dict[Measure, Effects] | None = None) -> Pair:
