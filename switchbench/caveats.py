@@ -13,6 +13,7 @@ class Caveat(StrEnum):
     SINGLE_SEED = "SINGLE_SEED"
     NOISE_OF_OTHERS = "NOISE_OF_OTHERS"
     MIXED_TOKENIZERS = "MIXED_TOKENIZERS"
+    MIXED_TEXT = "MIXED_TEXT"
     NOT_REACHED = "NOT_REACHED"
     BOUND_ONLY = "BOUND_ONLY"
     CENSORED_SEEDS = "CENSORED_SEEDS"
@@ -82,6 +83,7 @@ _FOOTNOTES = {
     Caveat.SINGLE_SEED: "One seed: the spread between seeds is unknown, and may be larger than the difference shown.",
     Caveat.NOISE_OF_OTHERS: "One seed: the interval takes the noise that the sweep's other configurations have.",
     Caveat.MIXED_TOKENIZERS: "Tokens of different tokenizers: nats per token are not comparable, bits per byte are.",
+    Caveat.MIXED_TEXT: "Evaluated on other text, or in sequences of another length: quality is not comparable.",
     Caveat.NOT_REACHED: "The target quality was not reached within the run; no value is extrapolated.",
     Caveat.BOUND_ONLY: "The target quality was passed before the first annealed point: the value is only a bound.",
     Caveat.CENSORED_SEEDS: "With one of the seeds left out, the target quality is not crossed between annealed points, "

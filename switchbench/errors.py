@@ -9,6 +9,7 @@ SwitchbenchError              exit code 1
 │   ├── TableError            a table cannot be read, or lacks a column
 │   └── ResultsFolderError    a results folder cannot be written or read
 ├── NothingToReportError      exit code 4: no usable run
+├── GateFailedError           exit code 4: a report meets a condition that it is to fail by
 └── UnfittableError           exit code 4: the rows do not determine the law
 """
 
@@ -45,6 +46,12 @@ class ResultsFolderError(UsageError):
 
 class NothingToReportError(SwitchbenchError):
     """There is no usable run to report."""
+
+    exit_code = 4
+
+
+class GateFailedError(SwitchbenchError):
+    """A report meets a condition that it is to fail by."""
 
     exit_code = 4
 

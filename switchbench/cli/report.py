@@ -20,6 +20,23 @@ def report(
     target_nll: TargetNll = None,
     budget: Budgets = None,
     step_times: StepTimes = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OTHER_RESULTS",
+            help="What changed against these results, with verdicts: a root of results, or one sweep's folder.",
+            show_default=False,
+        ),
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="End with exit code 4 where it is met: 'nll > +1%' against the baseline, 'step_time > 30ms', "
+            "'verdict != sparse'; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     format_: Annotated[
         Format | None,
         typer.Option(
@@ -41,7 +58,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Draw the tables and write the page: dense against sparse head to head, figures, costs, routing and every run."""
-    from switchbench.report import build_report, parse_questions, render_report, report_json
+    from switchbench.report import build_report, parse_gates, parse_questions, require_gates
 
     if format_ == "terminal" and (output is not None or open_ or as_json):
         given = "--output" if output is not None else "--open" if open_ else "--json"
@@ -49,8 +66,22 @@ def report(
     if format_ in ("markdown", "csv", "latex") and (open_ or as_json):
         given = "--open" if open_ else "--json"
         raise UsageError(f"{given} has no use with --format {format_}, which writes tables and no page")
-    questions = parse_questions(target_nll=target_nll, budgets=budget or (), step_times=step_times or ())
-    built = build_report(results, sweep=sweep, questions=questions)
+    gates = parse_gates(fail_if or (), has_baseline=baseline is not None)
+    questions = parse_questions(
+        target_nll=target_nll, budgets=budget or (), step_times=step_times or (), baseline=baseline
+    )
+    built = build_report(results, sweep=sweep, questions=questions, gates=gates)
+    _answer(built, results=results, format_=format_, output=output, open_=open_, as_json=as_json)
+    sys.stdout.flush()
+    require_gates(built.gates)
+
+
+def _answer(
+    built: Any, *, results: Path, format_: Format | None, output: Path | None, open_: bool, as_json: bool
+) -> None:
+    """Print the tables or write the page, as they were asked for."""
+    from switchbench.report import render_report, report_json
+
     is_page_asked = format_ == "html" or output is not None or open_
     if as_json:
         print(report_json(built))

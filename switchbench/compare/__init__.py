@@ -1,6 +1,8 @@
 """Dense against sparse: what a sweep's pairs of twins say, how its costs grow, and how sure that is."""
 
+from switchbench.compare.baselines import BaselineSweep, Counterpart, SweepChanges, compare_with_baseline
 from switchbench.compare.budgets import BestUnderBudget, Budget, Choice, best_under, least_of
+from switchbench.compare.changes import CHANGE_MEASURES, Change, ChangeMeasure, ChangeVerdict
 from switchbench.compare.configurations import Configuration, gather_configurations, reference_machine
 from switchbench.compare.curves import CurvePoint, first_crossing, mean_curve
 from switchbench.compare.equal_time import ISO_TIME, EqualTime, compare_at_equal_time
@@ -16,6 +18,7 @@ from switchbench.compare.speedups import Estimate, speedup_of_curves
 from switchbench.compare.verdicts import Verdict
 
 __all__ = [
+    "CHANGE_MEASURES",
     "DIFFERENCES",
     "ISO_TIME",
     "MATCHED_ON",
@@ -24,12 +27,17 @@ __all__ = [
     "RESOURCES",
     "SCALING_COSTS",
     "SPEEDUPS",
+    "BaselineSweep",
     "BestUnderBudget",
     "Budget",
+    "Change",
+    "ChangeMeasure",
+    "ChangeVerdict",
     "Choice",
     "Comparison",
     "Configuration",
     "Contrast",
+    "Counterpart",
     "CurvePoint",
     "EqualTime",
     "Estimate",
@@ -43,12 +51,14 @@ __all__ = [
     "Scaling",
     "ScalingCost",
     "ScalingGroup",
+    "SweepChanges",
     "SweepVerdict",
     "Verdict",
     "best_under",
     "common_range",
     "compare_at_equal_time",
     "compare_pairs",
+    "compare_with_baseline",
     "find_frontiers",
     "first_crossing",
     "fit_scaling",

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from switchbench.caveats import Caveat
+from switchbench.report.changes import baseline_json
 from switchbench.report.elements import Cell, Report, SweepReport, Table, one_line
 from switchbench.report.verdicts import verdict_json
 
@@ -28,9 +29,10 @@ def report_document(report: Report) -> dict[str, Any]:
         row is of several; cells: by the key of their column, each with value, spread, ci95, bound, text and caveats)
         and notes. An unknown number is None, never NaN.
 
-        Each sweep also has ``frontiers`` (see ``Frontier``) and ``step_times`` (see ``StepTimeVerdict``; empty unless
-        asked for). ``budget`` has the answer of each sweep to the budgets asked for (see ``BestUnderBudget``), with who
-        is ``better`` and a ``sentence``; None where none were. ``comparisons`` with ``iso_time`` are of equal time.
+        Each sweep also has ``frontiers`` (see ``Frontier``) and ``step_times``
+        (see ``StepTimeVerdict``; empty unless asked for). ``budget`` has the answer of each sweep to the budgets asked for
+        (see ``BestUnderBudget``), with who is ``better`` and a ``sentence``; None where none were. ``comparisons`` with
+        ``iso_time`` are of equal time.
     """
     document = {
         "schema_version": REPORT_SCHEMA,
@@ -39,6 +41,8 @@ def report_document(report: Report) -> dict[str, Any]:
         "annealed": [row.model_dump(mode="json") for sweep in report.sweeps for row in sweep.earlier],
         "timings": [row.model_dump(mode="json") for sweep in report.sweeps for row in sweep.timings],
         "budget": [answer for sweep in report.sweeps if (answer := _budget(sweep)) is not None] or None,
+        "baseline": _changes(report),
+        "gates": [asdict(gate) | {"failed": bool(gate.failures)} for gate in report.gates],
         "comparisons": [asdict(comparison) for sweep in report.sweeps for comparison in sweep.comparisons],
         "caveats": {caveat.value: caveat.footnote for caveat in Caveat},
     }
@@ -69,6 +73,12 @@ def _sweep(sweep: SweepReport) -> dict[str, Any]:
         "fits": list(sweep.fits),
         "estimates": None if sweep.estimates is None else asdict(sweep.estimates),
     }
+
+
+def _changes(report: Report) -> list[dict[str, Any]] | None:
+    """What changed against a baseline; None: there was none."""
+    compared = [(sweep.name, sweep.changes) for sweep in report.sweeps]
+    return [baseline_json(changes, sweep=name) for name, changes in compared if changes is not None] or None
 
 
 def _budget(sweep: SweepReport) -> dict[str, Any] | None:

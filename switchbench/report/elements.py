@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from switchbench.caveats import footnote_of
-from switchbench.compare import BestUnderBudget, Comparison, Configuration, Frontier, Pair, Scaling, SweepVerdict
+from switchbench.compare import (
+    BestUnderBudget,
+    Comparison,
+    Configuration,
+    Frontier,
+    Pair,
+    Scaling,
+    SweepChanges,
+    SweepVerdict,
+)
 from switchbench.compare.elsewhere import StepTimeVerdict
 from switchbench.record import FINAL_STATUSES, RunRecord, TimingRecord
 from switchbench.store import PrimaryPair, SweepFolder
@@ -68,8 +77,8 @@ class Table:
     """A table of a report."""
 
     key: str
-    """``verdicts``, ``head_to_head``, ``cost``, ``break_even``, ``capacity``, ``scaling``, ``estimates``, ``fits``,
-    ``tuning``, ``frontier``, ``equal_time``, ``budget`` or ``step_times``."""
+    """``baseline``, ``verdicts``, ``head_to_head``, ``cost``, ``break_even``, ``capacity``, ``scaling``, ``estimates``,
+    ``fits``, ``tuning``, ``frontier``, ``equal_time``, ``budget`` or ``step_times``."""
     title: str
     """What it shows."""
     columns: tuple[Column, ...]
@@ -207,6 +216,8 @@ class SweepReport:
     """The same in a sentence."""
     step_times: tuple[StepTimeVerdict, ...] = ()
     """Who is sooner on which machine; empty where no step times of other machines were given."""
+    changes: SweepChanges | None = None
+    """What changed against a baseline; None: it was compared with none."""
     asked: str = ""
     """What it was asked in particular, as a text that tells one request from another; empty: nothing."""
 
@@ -217,11 +228,27 @@ class SweepReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """What came of a condition that a report is to fail by."""
+
+    expression: str
+    """The condition, as it was given."""
+    failures: tuple[str, ...]
+    """What meets it, a line each; none: it holds nowhere."""
+    checked: int
+    """Configurations, or sweeps, that it was checked for."""
+    unknown: int
+    """Those of which what it asks is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The report of one or several sweeps."""
 
     sweeps: tuple[SweepReport, ...]
     """In the order of their names."""
+    gates: tuple[GateResult, ...] = ()
+    """What came of the conditions that it is to fail by."""
 
 
 def one_line(header: str) -> str:

@@ -66,7 +66,7 @@ def places_of(report: Report, *, results: Path, output: Path | None = None) -> t
             folder = sweep.folder.report
         else:
             folder = output if is_alone else output / sweep.folder.path.resolve().name
-        inputs = _identify([code, sweep.asked, "" if index is None else str(index), *_states(sweep.folder)])
+        inputs = _identify([code, sweep.asked, "" if index is None else str(index), *states_of(sweep.folder)])
         return PagePlace(sweep=sweep, path=folder / "report.html", index=index, inputs=inputs)
 
     return tuple(place(sweep) for sweep in report.sweeps)
@@ -81,8 +81,12 @@ def link_between(page: Path, other: Path) -> str:
     return quote(os.path.relpath(other, page.parent).replace(os.sep, "/"))
 
 
-def _states(folder: SweepFolder) -> Iterable[str]:
-    """Name, size and time of change of every file that a page shows something of."""
+def states_of(folder: SweepFolder) -> Iterable[str]:
+    """Give name, size and time of change of every file that a page shows something of.
+
+    Args:
+        folder: The sweep's folder.
+    """
     files = [folder.manifest_path]
     for part in (folder.runs, folder.steps, folder.timings, folder.logs):
         if part.is_dir():

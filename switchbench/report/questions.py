@@ -26,6 +26,8 @@ class Questions:
     """What a training may take, all of which hold."""
     step_times: tuple[BenchFile, ...] = ()
     """Step times of other machines."""
+    baseline: Path | None = None
+    """Other results that these are compared with."""
 
     @property
     def is_any(self) -> bool:
@@ -34,7 +36,11 @@ class Questions:
 
 
 def parse_questions(
-    *, target_nll: float | None = None, budgets: Sequence[str] = (), step_times: Sequence[Path] = ()
+    *,
+    target_nll: float | None = None,
+    budgets: Sequence[str] = (),
+    step_times: Sequence[Path] = (),
+    baseline: Path | None = None,
 ) -> Questions:
     """Read what is asked on the command line.
 
@@ -42,6 +48,7 @@ def parse_questions(
         target_nll: Nats per token.
         budgets: Such as ``3e15FLOPs``, ``10min`` or ``2GiB``.
         step_times: Files with the answers of ``switchbench bench step --json``.
+        baseline: Other results that these are compared with.
 
     Raises:
         UsageError: a value is none, or a file cannot be used.
@@ -52,6 +59,7 @@ def parse_questions(
         target_nll=target_nll,
         budgets=tuple(parse_budget(text) for text in budgets),
         step_times=tuple(read_bench(path) for path in step_times),
+        baseline=baseline,
     )
 
 

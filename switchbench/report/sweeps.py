@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from switchbench import units
@@ -19,9 +20,11 @@ from switchbench.errors import NothingToReportError, ResultsFolderError
 from switchbench.record import RunRecord, TimingRecord
 from switchbench.report.aggregates import describe_all
 from switchbench.report.answers import answer_questions, name_target
+from switchbench.report.baseline import compare_reports
 from switchbench.report.elements import Counts, Report, RunProblem, SweepReport
 from switchbench.report.estimates import estimate_errors
 from switchbench.report.fits import fit_law_of, fits_table
+from switchbench.report.gates import Gate, check_gates
 from switchbench.report.questions import Questions
 from switchbench.report.scaling import how_to_read
 from switchbench.report.summary import summarize_sweep
@@ -42,20 +45,23 @@ NO_QUESTIONS = Questions()
 _EXAMPLE = "switchbench sweep experiments/capacity.yaml"
 
 
-def build_report(results: Path, *, sweep: str | None = None, questions: Questions = NO_QUESTIONS) -> Report:
+def build_report(
+    results: Path, *, sweep: str | None = None, questions: Questions = NO_QUESTIONS, gates: Sequence[Gate] = ()
+) -> Report:
     """Read the results and put them into tables.
 
     Args:
         results: A root of results (its direct children are the sweeps), or the folder of one sweep.
         sweep: Only the sweep of this name.
         questions: What it is asked in particular.
+        gates: Conditions that it is to fail by; they are checked here, and ``require_gates`` fails by them.
 
     Returns:
         The sweeps with at least one run that went well, in the order of their names.
 
     Raises:
         NothingToReportError: there is no such run; says what to run.
-        ResultsFolderError: there is no sweep of that name, or ``results`` is a file.
+        ResultsFolderError: there is no sweep of that name, ``results`` is a file, or a baseline cannot be used.
 
     Warns:
         ResultsFileWarning: a file or a sweep is passed over; the rest is reported.
@@ -77,7 +83,10 @@ def build_report(results: Path, *, sweep: str | None = None, questions: Question
     if reports:
         for report in unusable:
             warnings.warn(f"Sweep {report.name} is passed over: {_unusable(report)}", ResultsFileWarning, stacklevel=2)
-        return Report(sweeps=tuple(reports))
+        if questions.baseline is not None:
+            reports = compare_reports(reports, baseline=questions.baseline, sweep=sweep)
+        built = Report(sweeps=tuple(reports))
+        return replace(built, gates=check_gates(built, gates))
     if unusable:
         raise NothingToReportError("\n".join(f"Sweep {report.name}: {_unusable(report)}" for report in unusable))
     raise NothingToReportError(f"There is no sweep in {results}. Run one first: `{_EXAMPLE}`")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.page.made_up import write_single
+from tests.report.page.made_up import write_plain, write_single
 
 
 def report(place: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -157,6 +157,59 @@ def test_help_imports_nothing_slow(tmp_path: Path) -> None:
     modules = done.stdout.rpartition("modules:")[2].split()
     assert "typer" in modules
     assert not {"torch", "matplotlib", "pandas", "numpy", "scipy", "pyarrow", "jinja2"} & set(modules)
+
+
+def test_a_gate_ends_with_4_after_the_answer(tmp_path: Path) -> None:
+    write_plain(tmp_path / "results")
+    write_plain(tmp_path / "before")
+    words = ("--baseline", "before", "--format", "terminal")
+    passed = report(tmp_path, *words, "--fail-if", "nll > +1%")
+    assert (passed.returncode, passed.stderr) == (0, "")
+    assert "What changed, against before/capacity" in passed.stdout
+    assert "4 identical to the bit" in passed.stdout
+    failed = report(tmp_path, *words, "--fail-if", "nll > +1%", "--fail-if", "nll > 1.65", "--fail-if", "nll < 1")
+    assert failed.returncode == 4
+    assert failed.stdout == passed.stdout
+    assert failed.stderr.splitlines() == [
+        "error: a condition of --fail-if is met:",
+        "  nll > 1.65: capacity: dense: 1.7100",
+        "  nll > 1.65: capacity: 4 experts, capacity factor 1.25: 1.6550",
+    ]
+    as_json = report(tmp_path, "--json", "--fail-if", "nll > 1.65")
+    assert as_json.returncode == 4
+    assert [gate["failed"] for gate in json.loads(as_json.stdout)["gates"]] == [True]
+
+
+def test_what_changed_stands_on_the_page(tmp_path: Path) -> None:
+    write_single(tmp_path / "results")
+    write_single(tmp_path / "before", name="another")
+    done = report(tmp_path, "--baseline", "before/another", "--format", "html", "--output", "out")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "What changed, against before/another" in page
+    assert "identical" in page
+    assert "1 identical to the bit" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--baseline", "nowhere"), "error: --baseline nowhere is not a folder"),
+        (("--baseline", "empty"), "error: --baseline empty holds no sweep with a run that went well"),
+        (("--baseline", "several"), "error: --baseline several has no sweep of the names that are reported (capacity)"),
+        (("--fail-if", "nll > +1%"), "error: --fail-if 'nll > +1%': a change in percent is one against other results"),
+        (("--fail-if", "nll > much"), "error: --fail-if 'nll > much': 'much' is no number"),
+    ],
+)
+def test_a_baseline_or_a_condition_that_cannot_be_used(tmp_path: Path, words: tuple[str, ...], problem: str) -> None:
+    write_single(tmp_path / "results")
+    (tmp_path / "empty").mkdir()
+    for name in ("a", "b"):
+        write_single(tmp_path / "several", name=name)
+    done = report(tmp_path, "--format", "terminal", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(problem)
+    assert "Traceback" not in done.stderr
 
 
 def test_open_hands_the_page_to_the_browser(tmp_path: Path) -> None:

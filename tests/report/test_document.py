@@ -7,9 +7,9 @@ from factories import Study, make_runs, make_spec, with_seed, write_study
 from scipy import stats
 
 from switchbench.caveats import Caveat
-from switchbench.compare import MEASURES, RATIOS
+from switchbench.compare import CHANGE_MEASURES, MEASURES, RATIOS
 from switchbench.record import RunRecord, TimingRecord
-from switchbench.report import REPORT_SCHEMA, build_report, report_document, report_json
+from switchbench.report import REPORT_SCHEMA, Questions, build_report, parse_gates, report_document, report_json
 from switchbench.store import write_run
 
 DENSE, SPARSE = make_spec(), make_spec(num_experts=4)
@@ -35,7 +35,8 @@ def document(tmp_path: Path) -> dict[str, Any]:
 
 def test_the_keys(document: dict[str, Any]):
     assert list(document) == [
-        "schema_version", "sweeps", "runs", "annealed", "timings", "budget", "comparisons", "caveats",
+        "schema_version", "sweeps", "runs", "annealed", "timings", "budget", "baseline", "gates", "comparisons",
+        "caveats",
     ]  # fmt: skip
     assert document["schema_version"] == REPORT_SCHEMA
     assert document["caveats"] == {caveat.value: caveat.footnote for caveat in Caveat}
@@ -157,6 +158,32 @@ def test_the_text_is_ascii_whatever_the_names(tmp_path: Path):
     text = report_json(build_report(tmp_path))
     assert text.isascii()
     assert json.loads(text)["sweeps"][0]["name"] == "größer 1"
+
+
+def test_what_changed_against_a_baseline(tmp_path: Path):
+    for name, last in (("before", 1.7), ("now", 1.8)):
+        write_study(tmp_path / name, [Study(DENSE, {0: [2.0, last], 1: [2.0, last + 0.01]})])
+    write_study(tmp_path / "now", [Study(SPARSE, {0: [1.7]})], name="another")
+    questions = Questions(baseline=tmp_path / "before")
+    gates = parse_gates(["nll > +1%", "nll > 5"], has_baseline=True)
+    report = build_report(tmp_path / "now", questions=questions, gates=gates)
+    document = json.loads(report_json(report), parse_constant=refuse)
+    (changed,) = document["baseline"]
+    assert (changed["sweep"], changed["baseline_sweep"]) == ("capacity", "capacity")
+    assert changed["baseline"] == str(tmp_path / "before" / "capacity")
+    (configuration,) = changed["configurations"]
+    assert configuration["config_id"] == configuration["baseline_config_id"] == DENSE.config_id
+    assert (configuration["label"], configuration["seeds"]) == ("dense", [0, 1])
+    assert changed["verdicts"] == {configuration["verdict"]: 1}
+    assert [change["measure"] for change in configuration["changes"]] == list(CHANGE_MEASURES)
+    nll = configuration["changes"][0]
+    assert (nll["then"], nll["now"]) == (pytest.approx(1.705), pytest.approx(1.805))
+    assert nll["value"] == pytest.approx(0.1 / 1.705)
+    assert [(gate["expression"], gate["failed"]) for gate in document["gates"]] == [
+        ("nll > +1%", True), ("nll > 5", False),
+    ]  # fmt: skip
+    (other,) = [sweep for sweep in document["sweeps"] if sweep["name"] == "another"]
+    assert other["notes"][0] == f"The baseline {tmp_path / 'before'} has no sweep another."
 
 
 def test_not_a_number_is_null(document: dict[str, Any]):

@@ -12,6 +12,7 @@ from switchbench.report.page.tables import TableView, view_table
 from switchbench.report.page.verdict import VerdictView, view_verdict
 
 _SECTIONS = {
+    "baseline": ("What changed", ("baseline",)),
     "head-to-head": ("Head to head", ("budget", "verdicts", "head_to_head", "equal_time")),
     "figures": ("Figures", ()),
     "cost": ("Cost", ("cost", "break_even", "step_times")),
