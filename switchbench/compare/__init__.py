@@ -4,6 +4,7 @@ from switchbench.compare.baselines import BaselineSweep, Counterpart, SweepChang
 from switchbench.compare.budgets import BestUnderBudget, Budget, Choice, best_under, least_of
 from switchbench.compare.changes import CHANGE_MEASURES, Change, ChangeMeasure, ChangeVerdict
 from switchbench.compare.configurations import Configuration, gather_configurations, reference_machine
+from switchbench.compare.controls import ControlResult, compare_controls
 from switchbench.compare.curves import CurvePoint, first_crossing, mean_curve
 from switchbench.compare.equal_time import ISO_TIME, EqualTime, compare_at_equal_time
 from switchbench.compare.frontier import Frontier, FrontierStretch, common_range, find_frontiers, reaches_of
@@ -37,6 +38,7 @@ __all__ = [
     "Comparison",
     "Configuration",
     "Contrast",
+    "ControlResult",
     "Counterpart",
     "CurvePoint",
     "EqualTime",
@@ -57,6 +59,7 @@ __all__ = [
     "best_under",
     "common_range",
     "compare_at_equal_time",
+    "compare_controls",
     "compare_pairs",
     "compare_with_baseline",
     "find_frontiers",

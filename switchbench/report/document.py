@@ -7,6 +7,7 @@ from typing import Any
 
 from switchbench.caveats import Caveat
 from switchbench.report.changes import baseline_json
+from switchbench.report.controls import control_json
 from switchbench.report.elements import Cell, Report, SweepReport, Table, one_line
 from switchbench.report.verdicts import verdict_json
 
@@ -29,10 +30,10 @@ def report_document(report: Report) -> dict[str, Any]:
         row is of several; cells: by the key of their column, each with value, spread, ci95, bound, text and caveats)
         and notes. An unknown number is None, never NaN.
 
-        Each sweep also has ``frontiers`` (see ``Frontier``) and ``step_times``
-        (see ``StepTimeVerdict``; empty unless asked for). ``budget`` has the answer of each sweep to the budgets asked for
-        (see ``BestUnderBudget``), with who is ``better`` and a ``sentence``; None where none were. ``comparisons`` with
-        ``iso_time`` are of equal time.
+        Each sweep also has ``controls`` (see ``control_json``), ``frontiers`` (see ``Frontier``) and ``step_times``
+        (see ``StepTimeVerdict``; empty unless asked for). ``budget`` has the answer of each sweep to the budgets asked
+        for (see ``BestUnderBudget``), with who is ``better`` and a ``sentence``; None where none were. ``comparisons``
+        with ``iso_time`` are of equal time.
     """
     document = {
         "schema_version": REPORT_SCHEMA,
@@ -70,6 +71,7 @@ def _sweep(sweep: SweepReport) -> dict[str, Any]:
         "scaling": [asdict(scaling) for scaling in sweep.scaling],
         "frontiers": [asdict(frontier) for frontier in sweep.frontiers],
         "step_times": [asdict(verdict) for verdict in sweep.step_times],
+        "controls": [control_json(result) for result in sweep.controls],
         "fits": list(sweep.fits),
         "estimates": None if sweep.estimates is None else asdict(sweep.estimates),
     }

@@ -15,6 +15,7 @@ from switchbench.compare import (
     BestUnderBudget,
     Comparison,
     Configuration,
+    ControlResult,
     Frontier,
     Pair,
     Scaling,
@@ -78,7 +79,7 @@ class Table:
 
     key: str
     """``baseline``, ``verdicts``, ``head_to_head``, ``cost``, ``break_even``, ``capacity``, ``scaling``, ``estimates``,
-    ``fits``, ``tuning``, ``frontier``, ``equal_time``, ``budget`` or ``step_times``."""
+    ``fits``, ``tuning``, ``frontier``, ``equal_time``, ``budget``, ``step_times`` or ``controls``."""
     title: str
     """What it shows."""
     columns: tuple[Column, ...]
@@ -216,6 +217,8 @@ class SweepReport:
     """The same in a sentence."""
     step_times: tuple[StepTimeVerdict, ...] = ()
     """Who is sooner on which machine; empty where no step times of other machines were given."""
+    controls: tuple[ControlResult, ...] = ()
+    """What came of the pairs whose outcome is known beforehand."""
     changes: SweepChanges | None = None
     """What changed against a baseline; None: it was compared with none."""
     asked: str = ""

@@ -10,6 +10,7 @@ from switchbench.compare import (
     Configuration,
     Rules,
     Scaling,
+    compare_controls,
     compare_pairs,
     fit_scaling,
     gather_configurations,
@@ -21,6 +22,7 @@ from switchbench.record import RunRecord, TimingRecord
 from switchbench.report.aggregates import describe_all
 from switchbench.report.answers import answer_questions, name_target
 from switchbench.report.baseline import compare_reports
+from switchbench.report.controls import controls_sentence, controls_table
 from switchbench.report.elements import Counts, Report, RunProblem, SweepReport
 from switchbench.report.estimates import estimate_errors
 from switchbench.report.fits import fit_law_of, fits_table
@@ -118,6 +120,8 @@ def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions)
     )
     reference = {c.config_id: c.timing for c in configurations if c.timing is not None}
     law = fit_law_of(folder, configurations)
+    controls = compare_controls(manifest.controls, configurations=configurations, rules=rules)
+    checked = controls_table(controls, configurations=configurations, min_effect=rules.min_effect)
     further = (fits_table(law), tuning_table(manifest.tuning))
     return SweepReport(
         name=manifest.sweep,
@@ -126,10 +130,11 @@ def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions)
         folder=folder,
         file=manifest.file,
         command=manifest.command,
-        summary=summarize_sweep(configurations, pairs=own, verdict=verdict),
+        summary=f"{summarize_sweep(configurations, pairs=own, verdict=verdict)} {controls_sentence(controls)}".strip(),
         counts=counts,
         tables=(
             *answers.first,
+            *([] if checked is None else [checked]),
             *name_target(
                 build_tables(configurations, pairs=pairs, scaling=scaling, target_nll=target_nll, verdict=verdict),
                 target_nll=target_nll,
@@ -150,6 +155,7 @@ def _report_of(folder: SweepFolder, manifest: Manifest, *, questions: Questions)
         pairs=tuple(pairs),
         primary=manifest.primary,
         verdict=verdict,
+        controls=controls,
         comparisons=(*(each for pair in pairs for each in pair.comparisons), *answers.comparisons),
         frontiers=answers.frontiers,
         budget=answers.budget,
