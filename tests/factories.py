@@ -9,7 +9,16 @@ from switchbench.cost import count_parameters, count_train_flops
 from switchbench.record import RunRecord, StepRecord, TimingRecord
 from switchbench.rows import describe_run
 from switchbench.spec import RunSpec, SparseFFNSpec
-from switchbench.store import Manifest, ManifestCell, PrimaryPair, SweepFolder, write_manifest, write_run, write_timing
+from switchbench.store import (
+    Control,
+    Manifest,
+    ManifestCell,
+    PrimaryPair,
+    SweepFolder,
+    write_manifest,
+    write_run,
+    write_timing,
+)
 
 COMMAND = "switchbench sweep experiments/capacity.yaml"
 MACHINE = {
@@ -189,6 +198,7 @@ def write_study(
     axes: Sequence[str] = (),
     primary: PrimaryPair | None = None,
     expected: str = "",
+    controls: Sequence[Control] = (),
 ) -> SweepFolder:
     """Write a sweep; a study that is a twin is the dense twin of all sparse studies of its shape and training."""
     folder = SweepFolder(root / name)
@@ -239,6 +249,7 @@ def write_study(
             command=COMMAND,
             axes=tuple(axes),
             primary=primary,
+            controls=tuple(controls),
             created_at="2026-01-01T00:00:00+00:00",
             cells=tuple(cells),
         ),

@@ -138,7 +138,7 @@ def find_controls(
                 values,
                 specs,
                 place=pair.place,
-                label=f"{pair.label}, {side},",
+                label=f"{pair.label}, {side}",
                 noun="configuration",
                 dropped=dropped,
                 axes=axes,

@@ -38,7 +38,17 @@ TREE: dict[str, Any] = {
         "seeds": [0, 1],
         "baselines": ["iso_flop", "iso_active_params", "iso_total_params"],
     },
-    "report": {"primary": {"sparse": {"num_experts": 16, "weight_decay": 0, "seq_len": 64}, "dense": "iso_flop"}},
+    "report": {
+        "primary": {"sparse": {"num_experts": 16, "weight_decay": 0, "seq_len": 64}, "dense": "iso_flop"},
+        "controls": [
+            {
+                "name": "decay",
+                "a": {"num_experts": 16, "weight_decay": 0, "seq_len": 64},
+                "b": {"num_experts": 16, "weight_decay": 0.25, "seq_len": 64},
+                "expect": "none",
+            }
+        ],
+    },
 }
 
 
@@ -111,6 +121,7 @@ def test_spelling_and_order_of_keys_change_no_id(seed):
     sweep = load(Spelling(seed).of(TREE))
     assert ids(sweep) == ids(EXPECTED)
     assert sweep.primary == EXPECTED.primary
+    assert sweep.controls == EXPECTED.controls
     twins = {(cell.spec.run_id, key, frozenset(value)) for cell in sweep.cells for key, value in cell.twins.items()}
     assert twins == {(c.spec.run_id, key, frozenset(value)) for c in EXPECTED.cells for key, value in c.twins.items()}
 

@@ -45,6 +45,8 @@ sweep:
   baselines: [iso_flop, iso_active_params, iso_total_params]
 report:
   primary: {sparse: {num_experts: 16, weight_decay: 0.2, seq_len: 64, learning_rate: 1e-3}, dense: iso_flop}
+  controls:
+    - {name: more, a: {num_experts: 16, seq_len: 64}, b: {num_experts: 4, seq_len: 64}, expect: none}
 """
 LINES = VALID.splitlines(keepends=True)
 TOKENS = [
@@ -56,7 +58,7 @@ TOKENS = [
 KEYS = [
     "base.train.tokens", "sweep.grid", "sweep.grid.model.ffn.kind", "name", "base", "", "a.b", "sweep.zip", "extends",
     "sweep.derive", "sweep.derive.model.d_model", "sweep.constraints", "report.primary.sparse.num_experts", "report",
-    "sweep.tune", "sweep.tune.train.gradient_clip", "sweep.tune_seeds",
+    "sweep.tune", "sweep.tune.train.gradient_clip", "sweep.tune_seeds", "report.controls",
 ]  # fmt: skip
 
 
