@@ -102,7 +102,7 @@ class NoiseModels:
             return None, False
         rows = [self.apart.values[self.apart.rows[side]] for side in (a, b)]
         found = replace(
-            found, degrees_of_freedom=max(1.0, min(found.degrees_of_freedom, self._independent_degrees_of_freedom()))
+            found, degrees_of_freedom=max(1.0, min(found.degrees_of_freedom, self.degrees_of_freedom_apart))
         )
         if min(map(len, rows)) > 1:
             own = sum(float(values.var(ddof=1)) / len(values) for values in rows)
@@ -111,8 +111,9 @@ class NoiseModels:
                 found = replace(found, standard_error=own**0.5, degrees_of_freedom=degrees)
         return found, False
 
-    def _independent_degrees_of_freedom(self) -> float:
-        """What the variance within configurations is really known by.
+    @property
+    def degrees_of_freedom_apart(self) -> float:
+        """Of the variance within configurations, what that is really known by.
 
         Where m runs share a seed whose effect is a share ρ of their variance, their squares correlate by ρ²: the
         degrees of freedom are divided by ``1 + (m - 1)·ρ²``.
@@ -121,7 +122,8 @@ class NoiseModels:
             The design effect of cluster samples (Kish 1965), of squares.
         """
         within, beside = self.apart.noise, self.together.noise
-        assert within is not None
+        if within is None:
+            return 0.0
         share = 1.0  # of a seed that nothing can be told apart from
         if beside is not None and within.variance > 0:
             share = min(1.0, max(0.0, 1 - beside.variance / within.variance))
