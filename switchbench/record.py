@@ -121,6 +121,19 @@ class RunRecord(_Record):
     aux_loss: float | None = Field(
         None, description="Load-balancing loss over the cooldown, unscaled, mean over layers; 1 = balanced."
     )
+    token_classes_by_expert: list[list[list[int]]] | None = Field(
+        None,
+        description="At the end, per sparse layer and expert: held-out tokens that it took, by class (letters, digits, "
+        "whitespace, newline, punctuation, non-ASCII, mixed, other).",
+    )
+    expert_token_information: list[float] | None = Field(
+        None,
+        description="At the end, per sparse layer: mutual information of expert and token on held-out text, nats; None "
+        "where the vocabulary is too large to count.",
+    )
+    held_out_token_entropy: float | None = Field(
+        None, description="Entropy of the held-out tokens, nats; with `expert_token_information`."
+    )
     ffn_rms_ratio_at_init: float | None = Field(
         None, description="Rms of the fresh sparse FFN's output over a dense one's."
     )

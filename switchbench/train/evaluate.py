@@ -14,6 +14,7 @@ from switchbench.model.ffn import DenseFFN, SwitchFFN
 from switchbench.model.router import Routing
 from switchbench.model.transformer import Transformer
 from switchbench.spec import RunSpec, SparseFFNSpec
+from switchbench.train.specialization import Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ def evaluate(
     spec: RunSpec,
     max_tokens: int | None,
     batch_tokens: int | None = None,
+    tally: Tally | None = None,
 ) -> Evaluation:
     """Score held-out text.
 
@@ -44,6 +46,7 @@ def evaluate(
         spec: The run.
         max_tokens: Score at most so many tokens from the start; None: all.
         batch_tokens: Tokens at a time, whole routing groups of a sparse model; None: the run's batch.
+        tally: Counts which experts take which tokens, dropless where that has a meaning.
     """
     ffn = spec.model.ffn
     limit = ffn.evaluation_capacity_factor if isinstance(ffn, SparseFFNSpec) else None
@@ -58,9 +61,10 @@ def evaluate(
     nll = nll_capacity = None
     num_tokens = 0
     if not isinstance(ffn, SparseFFNSpec) or ffn.is_causal:
-        nll, num_tokens = _score(model, batches(), spec=spec, capacity_factor=None)
+        nll, num_tokens = _score(model, batches(), spec=spec, capacity_factor=None, tally=tally)
+        tally = None
     if limit is not None:
-        nll_capacity, num_tokens = _score(model, batches(), spec=spec, capacity_factor=limit)
+        nll_capacity, num_tokens = _score(model, batches(), spec=spec, capacity_factor=limit, tally=tally)
     return Evaluation(nll=nll, nll_capacity=nll_capacity, num_tokens=num_tokens)
 
 
@@ -129,7 +133,12 @@ def ffn_rms_ratio(model: Transformer, token_BS: Tensor) -> float | None:
 
 @torch.no_grad()
 def _score(
-    model: Transformer, batches: Iterable[Batch], *, spec: RunSpec, capacity_factor: float | None
+    model: Transformer,
+    batches: Iterable[Batch],
+    *,
+    spec: RunSpec,
+    capacity_factor: float | None,
+    tally: Tally | None = None,
 ) -> tuple[float, int]:
     """Mean nll, summed in float64 over batches, and the number of tokens."""
     device = model.embedding.device
@@ -138,7 +147,10 @@ def _score(
         for part in _whole_groups_and_rest(batch, group_tokens=spec.routing_group_tokens):
             count = part.targets_BS.numel()
             group = min(spec.routing_group_tokens, count)
-            output = model(part.inputs_BS.to(device), capacity_factor=capacity_factor, group_tokens=group)
+            inputs_BS = part.inputs_BS.to(device)
+            output = model(inputs_BS, capacity_factor=capacity_factor, group_tokens=group)
+            if tally is not None:
+                tally.add(output.routings, token_T=inputs_BS.flatten())
             targets = part.targets_BS.to(device).flatten()
             total += F.cross_entropy(output.logits_BSV.flatten(0, 1), targets, reduction="sum").double()
             num_tokens += count

@@ -117,7 +117,13 @@ class Recorder:
         path.close_window()
 
     def add_annealed_row(
-        self, path: Path, evaluation: Evaluation, *, point: AnnealPoint, train_text_nll: float | None
+        self,
+        path: Path,
+        evaluation: Evaluation,
+        *,
+        point: AnnealPoint,
+        train_text_nll: float | None,
+        specialization: dict[str, Any],
     ) -> None:
         """Add the row of an annealed point.
 
@@ -126,6 +132,7 @@ class Recorder:
             evaluation: Quality on the whole held-out text.
             point: The annealed point.
             train_text_nll: Quality on text that was trained on.
+            specialization: Columns on which tokens each expert takes, where they were counted.
         """
         spec, cooldown = self.spec, path.since_branch
         tokens_seen = path.step * spec.train.batch_tokens
@@ -155,6 +162,7 @@ class Recorder:
                 dropped_token_fraction_last_quarter=path.dropped_token_fraction(last_steps=last_quarter),
                 capacity_utilization=path.capacity_utilization(last_steps=last_quarter),
                 **{name: _mean(cooldown.routing_columns.get(name)) for name in _AVERAGED_OVER_LAYERS},
+                **specialization,
                 ffn_rms_ratio_at_init=self.ffn_rms_ratio_at_init,
                 tokens_per_active_param=tokens_seen / row["params_active"],
                 tokens_per_total_param=tokens_seen / row["params_total"],

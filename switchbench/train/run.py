@@ -19,6 +19,7 @@ from switchbench.train.evaluate import Evaluation, evaluate, ffn_rms_ratio, scor
 from switchbench.train.history import Path
 from switchbench.train.provenance import provenance
 from switchbench.train.recorder import Recorder
+from switchbench.train.specialization import Tally, start_tally
 from switchbench.train.steps import (
     TrainState,
     learning_rate_at,
@@ -229,9 +230,19 @@ def _cool_down(run: _Run, path: Path, *, point: AnnealPoint) -> None:
             _take_steps(run, path, until=step, point=point)
             _chart(run, path, point=point)
     _take_steps(run, path, until=point.end_step, point=point)
-    evaluation = _evaluate(run, max_tokens=None)
+    tally = None
+    if point.fraction == 1.0:
+        run.recorder.freeze_peak_memory()  # what counts tokens is no part of training
+        tally = start_tally(run.spec, corpus=run.recorder.corpus, device=run.state.device)
+    evaluation = _evaluate(run, max_tokens=None, tally=tally)
     run.recorder.add_point(path, evaluation, point=point, is_annealed=True)
-    run.recorder.add_annealed_row(path, evaluation, point=point, train_text_nll=_score_seen_text(run, steps=path.step))
+    run.recorder.add_annealed_row(
+        path,
+        evaluation,
+        point=point,
+        train_text_nll=_score_seen_text(run, steps=path.step),
+        specialization={} if tally is None else tally.columns(),
+    )
 
 
 def _regular_steps(run: _Run, *, after: int, before: int) -> list[int]:
@@ -280,7 +291,7 @@ def _chart(run: _Run, path: Path, *, point: AnnealPoint | None) -> None:
     run.recorder.add_point(path, evaluation, point=point, is_annealed=False)
 
 
-def _evaluate(run: _Run, *, max_tokens: int | None) -> Evaluation:
+def _evaluate(run: _Run, *, max_tokens: int | None, tally: Tally | None = None) -> Evaluation:
     """Evaluate, with its time kept apart from training; a nll that is not finite ends the run."""
     start_s = time.perf_counter()
     evaluation = evaluate(
@@ -289,6 +300,7 @@ def _evaluate(run: _Run, *, max_tokens: int | None) -> Evaluation:
         spec=run.spec,
         max_tokens=max_tokens,
         batch_tokens=run.micro_batch_tokens,
+        tally=tally,
     )
     run.recorder.note_evaluation(evaluation, time_s=time.perf_counter() - start_s)
     for nll in (evaluation.nll, evaluation.nll_capacity):

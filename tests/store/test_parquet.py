@@ -71,6 +71,7 @@ def test_the_schema_has_a_documented_column_of_the_right_type_per_field(record: 
         "str": "string", "str | None": "string", "int": "int64", "int | None": "int64", "float": "double",
         "float | None": "double", "bool": "bool", "bool | None": "bool", "list[str]": "list<item: string>",
         "list[float] | None": "list<item: double>", "list[list[float]] | None": "list<item: list<item: double>>",
+        "list[list[list[int]]] | None": "list<item: list<item: list<item: int64>>>",
     }  # fmt: skip
     schema = arrow_schema(record)
     assert schema.names == list(record.model_fields)
