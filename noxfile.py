@@ -100,6 +100,13 @@ def peers(session: nox.Session) -> None:
     session.run("python", "-m", "tests.benchmarks.peers", *session.posargs)
 
 
+@nox.session(name="report-speed")
+def report_speed(session: nox.Session) -> None:
+    """How long reports of 1,000 and 10,000 made-up runs take, and their peak memory. For a quiet machine."""
+    session.install("-e", ".", *groups("test"))
+    session.run("python", "-m", "tests.benchmarks.report_speed", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
 @nox.session
 def faults(session: nox.Session) -> None:
     """Real sweeps that are killed, starved and misled; prints what survived, fault by fault. Takes some minutes."""

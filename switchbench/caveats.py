@@ -59,6 +59,7 @@ class Caveat(StrEnum):
         return _FOOTNOTES[self]
 
 
+_CODES = tuple(caveat.value for caveat in Caveat)
 OF_WALL_CLOCK = (Caveat.EVALUATION_HEAVY, Caveat.SHARED_GPU)
 """What runs bring along that concerns nothing but their wall-clock time."""
 
@@ -70,13 +71,15 @@ def in_order(codes: Iterable[str]) -> tuple[str, ...]:
     ('SINGLE_SEED', 'CPU_TIMING')
     """
     given = set(codes)
-    known = [caveat.value for caveat in Caveat if caveat in given]
+    if len(given) < 2:  # nearly always
+        return tuple(map(str, given))
+    known = [code for code in _CODES if code in given]
     return (*known, *sorted(given.difference(known)))
 
 
 def footnote_of(code: str) -> str:
     """Give the footnote of a code that was read from a file: a later version may have written one unknown here."""
-    return Caveat(code).footnote if code in set(Caveat) else f"{code}: see the version of switchbench that wrote it."
+    return Caveat(code).footnote if code in _CODES else f"{code}: see the version of switchbench that wrote it."
 
 
 _FOOTNOTES = {

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from switchbench.caveats import Caveat
@@ -37,17 +38,17 @@ class Configuration:
     is_tuned_at_edge: bool = False
     """Whether its tuned values are at an edge of those that were tried."""
 
-    @property
+    @cached_property
     def finished(self) -> dict[int, RunRecord]:
         """The ends of the runs that went well, by seed: what means are taken over."""
         return {seed: row for seed, row in self.ends.items() if row.status == "ok"}
 
-    @property
+    @cached_property
     def failed(self) -> dict[int, RunRecord]:
         """The ends of the runs that did not go well, diverged ones included, by seed."""
         return {seed: row for seed, row in self.ends.items() if row.status != "ok"}
 
-    @property
+    @cached_property
     def diverged(self) -> tuple[int, ...]:
         """Seeds whose run diverged: results, and bad ones."""
         return tuple(seed for seed, row in self.ends.items() if row.status == "diverged")
@@ -57,7 +58,7 @@ class Configuration:
         """Seeds of which there is no row."""
         return tuple(seed for seed in self.run_ids if seed not in self.ends)
 
-    @property
+    @cached_property
     def curves(self) -> dict[int, Curve]:
         """The annealed points of the runs that went well and have an nll at their end, by seed."""
         return {

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
-from typing import assert_never
+from typing import Literal, assert_never
 
 from switchbench.caveats import Caveat
 from switchbench.compare.configurations import Configuration
@@ -14,6 +14,9 @@ from switchbench.compare.intervals import Contrast, add_errors, jackknife
 from switchbench.compare.measures import DIFFERENCES, Measure
 from switchbench.compare.speedups import Estimate, speedup_of_curves
 from switchbench.compare.step_times import step_time_contrast
+
+Role = Literal["dense", "sparse"]
+"""A side of a pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +34,22 @@ class Sides:
     target_nll: float | None = None
     """The quality that speed-ups are measured at, nats per token; None: that of the dense curve's end."""
 
+    known: dict[tuple[Role, tuple[int, ...]], Curve] = field(default_factory=dict, compare=False, repr=False)
+    """The means that were worked out so far: every measure asks for the same ones."""
+
     def dense_mean(self, seeds: Sequence[int]) -> Curve:
         """The dense twin's curve, a mean over some seeds."""
-        return mean_curve([self.dense_curves[seed] for seed in seeds])
+        return self._mean("dense", self.dense_curves, seeds)
 
     def sparse_mean(self, seeds: Sequence[int]) -> Curve:
         """The sparse configuration's curve, a mean over some seeds."""
-        return mean_curve([self.sparse_curves[seed] for seed in seeds])
+        return self._mean("sparse", self.sparse_curves, seeds)
+
+    def _mean(self, role: Role, curves: dict[int, Curve], seeds: Sequence[int]) -> Curve:
+        key = (role, tuple(seeds))
+        if key not in self.known:
+            self.known[key] = mean_curve([curves[seed] for seed in seeds])
+        return self.known[key]
 
 
 def estimate(measure: Measure, sides: Sides, *, dense_seeds: Sequence[int], sparse_seeds: Sequence[int]) -> Estimate:

@@ -7,10 +7,8 @@ every row becomes a list.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from switchbench.report.elements import Report, SweepReport, Table, one_line, place_footnotes
@@ -98,7 +96,7 @@ def _render_table(table: Table, *, screen: _Screen) -> None:
         for i, block in enumerate(blocks):
             if i:
                 screen.console.print()
-            screen.console.print(_draw(grid, block))
+            screen.console.print(_draw(grid, block, screen=screen), soft_wrap=True)
     for letter, sentence in place_footnotes(table).sentences.items():
         screen.say(f"{screen.marks(letter)} {sentence}", style="dim")
     for note in table.notes:
@@ -158,20 +156,23 @@ def _lay_out(table: Table, *, screen: _Screen) -> _Grid:
     )
 
 
-def _draw(grid: _Grid, columns: Sequence[int]) -> RichTable:
-    """Draw some of the columns."""
-    drawn = RichTable(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0), collapse_padding=True
-    )
-    for i in columns:
-        drawn.add_column(
-            Text("\n".join(grid.headers[i])),
-            justify="left" if i == 0 else "right",
-            vertical="bottom",
-            no_wrap=True,
-            min_width=grid.widths[i],
-        )
+def _draw(grid: _Grid, columns: Sequence[int], *, screen: _Screen) -> Text:
+    """Draw some of the columns: rich's own tables would take longer than all the rest of a report of many runs."""
+    height = max(len(grid.headers[i]) for i in columns)
+    padded = {i: [""] * (height - len(grid.headers[i])) + grid.headers[i] for i in columns}
+    header = "\n".join(_join([padded[i][line] for i in columns], columns, grid) for line in range(height))
+    rule = ("-" if screen.is_plain else "─") * (sum(grid.widths[i] for i in columns) + _GAP * (len(columns) - 1))
+    drawn = Text(f"{header}\n", style="table.header")
+    lines = [rule]
     for number, row in enumerate(grid.rows):
-        is_last = number + 1 == len(grid.rows) or grid.starts_group[number + 1]
-        drawn.add_row(*(Text(row[i]) for i in columns), end_section=is_last)
-    return drawn
+        if number and grid.starts_group[number]:
+            lines.append("")
+        lines.append(_join([row[i] for i in columns], columns, grid))
+    return Text.assemble(drawn, "\n".join(lines))
+
+
+def _join(texts: Sequence[str], columns: Sequence[int], grid: _Grid) -> str:
+    """Put the cells of a line beside each other: the first column to the left, the others to the right."""
+    room = [" " * (grid.widths[i] - cell_len(text)) for i, text in zip(columns, texts, strict=True)]
+    cells = [text + space if i == 0 else space + text for i, text, space in zip(columns, texts, room, strict=True)]
+    return (" " * _GAP).join(cells)
