@@ -113,18 +113,16 @@ def _difference_cell(result: ControlResult) -> Cell:
 
 def _failure(result: ControlResult) -> str:
     start = f"Control {result.name!r} failed: "
-    p_value = "" if result.p_holm is None else f", {p_phrase(result.p_holm)}"
+    p_value = "" if result.p_holm is None else f" ({p_phrase(result.p_holm)})"
+    better = None if result.verdict is None else result.verdict.partition(" better")[0]
     by = "" if result.value is None else f" by {abs(result.value):.3f} nats"
     if result.expected == "none":
         return (
-            f"{start}neither side was to be better, and {result.verdict} is the verdict{by}{p_value}. Either more than "
-            "noise differs between the two, or the noise is larger than it is taken to be: distrust the other verdicts."
+            f"{start}neither side was to be better, and {better} is{by}{p_value}. Either more than noise differs "
+            "between the two, or the noise is larger than it is taken to be: distrust the other verdicts."
         )
-    found = f"it is {result.verdict}" if result.verdict in ("equivalent", "unresolved") else f"{result.verdict} it is"
-    apart = "" if result.value is None else f" ({result.value:+.3f} nats{p_value})"
-    return (
-        f"{start}{result.expected} was to be better, and {found}{apart}: this sweep does not tell what it was sure to."
-    )
+    found = f"it is {better}" if better in ("equivalent", "unresolved") else f"{better} is{by}"
+    return f"{start}{result.expected} was to be better, and {found}{p_value}: the sweep does not tell what it should."
 
 
 def _how_to_read(results: Sequence[ControlResult], *, min_effect: float) -> str:
