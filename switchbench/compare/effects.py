@@ -19,6 +19,8 @@ SMALLEST_VARIANCE = 1e-5
 """Share of the median below which a variance counts as this much in the search for the prior, as in limma."""
 NEGLIGIBLE = 1e-8
 """Weights and degrees of freedom below this are rounding errors."""
+LEAST_FREEDOM = 2.0
+"""Degrees of freedom of a pair's own error, if there are as many in the whole sweep."""
 
 _Floats = NDArray[np.float64]
 
@@ -79,7 +81,8 @@ class Effects:
 
         Variances that are drawn together make noisy configurations look less noisy than they are, and a pair of them
         would be told apart too often. So where the pair's own differences by seed scatter more than that, their error
-        counts, with 2(n - 1) degrees of freedom for n seeds: those of two samples, whatever the other runs say.
+        counts, with the n - 1 degrees of freedom of a paired t test over n seeds; of two seeds with 2, since one would
+        make any of them undecidable, and is not needed: they are told apart in 5% with 2.
 
         Args:
             sparse: ``config_id`` of the one.
@@ -106,7 +109,7 @@ class Effects:
         error2 = float(weights**2 @ variances)
         differences = self._differences(sparse, dense)
         if len(differences) > 1 and (own := float(np.var(differences, ddof=1)) / len(differences)) > error2:
-            error2, degrees = own, min(degrees, 2.0 * (len(differences) - 1))
+            error2, degrees = own, min(degrees, max(LEAST_FREEDOM, len(differences) - 1.0))
         return Contrast(
             value=of_sparse - of_dense - float(shift @ self.values),
             standard_error=math.sqrt(error2),
