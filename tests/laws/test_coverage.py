@@ -19,6 +19,20 @@ from tests.laws.made_up import grid, plain_loss, unsaturated
 SIMULATIONS, RESAMPLES = 400, 200
 ROUTED = {"E0": 1.4, "A": 20.0, "alpha": 0.25, "g": 0.5, "E_start": 2.5, "E_max": 300.0}
 DATA = {"E0": 1.4, "A": 20.0, "alpha": 0.25, "g": 0.5, "B": 90.0, "beta": 0.3}
+WIDTHS = {
+    name: np.array([256 * d_model + 48 * d_model**2 for d_model in d_models], dtype=np.float64)
+    for name, d_models in {"sizes": (16, 32, 48, 80, 112), "isoflop": (16, 32, 48, 64, 96)}.items()
+}
+"""N of the dense models of two experiments: the output projection, and attention and feed-forward of four layers."""
+BUDGETS = ([2.03e6, 7.4e5, 3.86e5, 2.38e5, 1.175e5], [8.11e6, 2.95e6, 1.546e6, 9.55e5, 4.7e5])
+"""Tokens at each width of isoflop.yaml, by budget."""
+
+
+def at_budgets(sizes: Floats, experts: list[float], *, seeds: int) -> dict[str, Floats]:
+    """Sizes whose tokens two budgets of FLOPs settle."""
+    parts = [grid([n], experts, [d], seeds=seeds) for tokens in BUDGETS for n, d in zip(sizes, tokens, strict=True)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
 
 DESIGNS: dict[str, tuple[LawName, dict[str, float], dict[str, Floats]]] = {
     "3 sizes, 2 experts, 4 seeds": (
@@ -37,6 +51,10 @@ DESIGNS: dict[str, tuple[LawName, dict[str, float], dict[str, Floats]]] = {
     "4 sizes, 3 experts, 4 lengths": (
         "routed-data", DATA, grid(5e4 * 4.0 ** np.arange(4), [1.0, 4.0, 8.0], [1e6, 4e6, 1.6e7, 6.4e7]),
     ),
+    "sizes.yaml": (
+        "routed-data", DATA, grid(WIDTHS["sizes"], [1.0, 4.0, 16.0], [5.5e5, 1.1e6, 2.2e6], seeds=3),
+    ),
+    "isoflop.yaml": ("routed-data", DATA, at_budgets(WIDTHS["isoflop"], [1.0, 8.0], seeds=2)),
     "150 sizes, 2 experts": (
         "routed", unsaturated(ROUTED), grid(5e4 * 1.07 ** np.arange(150), [1.0, 8.0]),
     ),
