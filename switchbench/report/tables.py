@@ -26,6 +26,7 @@ from switchbench.report.floor import floor_table, overfitting_table
 from switchbench.report.head_to_head import break_even_table, head_to_head_table
 from switchbench.report.routing import routing_table
 from switchbench.report.scaling import scaling_table
+from switchbench.report.specialization import specialization_table
 from switchbench.report.verdicts import verdicts_table
 
 
@@ -58,7 +59,8 @@ def build_tables(
     if any(configuration.role == "sparse" for configuration in finished):
         tables.append(_capacity(contents))
     known = (floor_table(contents), overfitting_table(contents))
-    further = (*known, routing_table(contents), scaling_table(scaling), estimates_table(contents))
+    routing = (routing_table(contents), specialization_table(contents))
+    further = (*known, *routing, scaling_table(scaling), estimates_table(contents))
     return (*tables, *(table for table in further if table is not None))
 
 
