@@ -1,5 +1,6 @@
 """The report's page in a real browser: at any size, in both color schemes, on paper and without a script."""
 
+import re
 from typing import Any
 
 import pytest
@@ -25,10 +26,20 @@ CONTRASTS = """() => {
     return [255, 255, 255];
   };
   const found = [];
-  for (const element of document.querySelectorAll("body *:not(script):not(svg *)")) {
+  // Computed colors may be written as color(srgb 0.5 0.5 0.5); a canvas gives all of them as bytes.
+  const paint = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const bytes = (color) => {
+    paint.fillStyle = color;
+    paint.fillRect(0, 0, 1, 1);
+    return [...paint.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+  };
+  for (const element of document.querySelectorAll("body *:not(script)")) {
     const words = [...element.childNodes].filter((n) => n.nodeType === 3 && n.textContent.trim());
     if (!words.length || !element.getClientRects().length) continue;
-    const [a, b] = [luminance(channels(getComputedStyle(element).color).rgb), luminance(behind(element))];
+    const isDrawn = element.closest("svg") !== null;
+    if (isDrawn && element.tagName !== "text") continue;
+    const style = getComputedStyle(element);
+    const [a, b] = [luminance(isDrawn ? bytes(style.fill) : channels(style.color).rgb), luminance(behind(element))];
     found.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), words[0].textContent.trim().slice(0, 40)]);
   }
   return found;
@@ -55,6 +66,7 @@ def test_the_two_schemes_differ_and_both_can_be_read(visit: Any, pages: Any) -> 
         backgrounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         contrasts = page.evaluate(CONTRASTS)
         assert len(contrasts) > 200
+        assert any(words == "held-out nll (nats/token)" for _, words in contrasts)  # in a figure
         worst = min(contrasts)
         assert worst[0] >= 4.5, f"{scheme}: {worst}"
     assert len(backgrounds) == 2
@@ -139,6 +151,58 @@ def test_footnotes_link_there_and_back(visit: Any, pages: Any) -> None:
     assert "CPU" in note.inner_text() or "seed" in note.inner_text()
     note.locator(".back").first.click()
     assert page.locator(":target").get_attribute("id") == mark_id
+
+
+def test_links_lead_to_what_is_there(visit: Any, pages: Any) -> None:
+    for path in (pages.plain, pages.eventful):
+        page = visit(path).page
+        lost = page.evaluate(
+            "[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.getAttribute('href').slice(1))"
+            ".filter(id => !document.getElementById(id))"
+        )
+        assert lost == []
+        (beyond,) = page.evaluate("[...document.querySelectorAll('a:not([href^=\"#\"])')].map(a => a.href)")
+        assert beyond == pages.index.as_uri()
+
+
+def test_what_a_browser_mends_is_not_there(visit: Any, pages: Any) -> None:
+    """Invalid HTML is moved or closed by the browser: then its tree has other elements than the text has tags."""
+    text = pages.plain.read_text(encoding="utf-8")
+    page = visit(pages.plain, java_script_enabled=False).page
+    for name in ("p", "li", "tr", "td", "th", "tbody", "figure", "figcaption", "section", "dl", "dd", "span", "div"):
+        assert page.locator(name).count() == len(re.findall(rf"<{name}[\s>]", text)) > 0, name
+
+
+def test_the_focus_goes_down_the_page(visit: Any, pages: Any) -> None:
+    page = visit(pages.plain).page
+    page.wait_for_function("document.querySelectorAll('.scroll:not([tabindex])').length > 0")
+    order = page.evaluate(
+        """() => {
+          const reached = [...document.querySelectorAll("a[href], button, input, summary, [tabindex]")];
+          return [reached.length, reached.filter((element) => element.tabIndex > 0).length];
+        }"""
+    )
+    assert order[0] > 40
+    assert order[1] == 0  # so the order is that of the page
+
+
+def test_wide_tables_fit_a_wide_page(visit: Any, pages: Any) -> None:
+    page = visit(pages.plain, width=1600).page
+    box = page.locator("#table-head_to_head .scroll")
+    assert page.locator("#table-head_to_head table.many .doubt").first.is_visible()
+    assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+
+
+@pytest.mark.parametrize(("width", "stands"), [(1600, "beside"), (1000, "below")])
+def test_captions_stand_beside_their_figure_where_there_is_room(
+    visit: Any, pages: Any, width: int, stands: str
+) -> None:
+    figure = visit(pages.plain, width=width).page.locator("#figure-quality")
+    picture, caption = (figure.locator(part).bounding_box() for part in (".picture", "figcaption"))
+    if stands == "beside":
+        assert caption["x"] >= picture["x"] + picture["width"]
+    else:
+        assert caption["y"] >= picture["y"] + picture["height"]
 
 
 def test_the_keyboard_reaches_the_answer_first_and_sees_where_it_is(visit: Any, pages: Any) -> None:

@@ -67,10 +67,13 @@ def sketch_capacity(evidence: Evidence) -> Sketch:
     shown = capacity_panels([*members, *_twins(evidence, members)])
     timings = [configuration.timing for configuration in members if configuration.timing is not None]
     left_out = "" if len(series) == len(found) else f" {len(series)} of {len(found)} lines are shown."
-    hollow = ["the nll of an evaluation with limited experts", "the FLOPs of all slots, filled or not"]
+    hollow = [
+        "the nll where evaluation, too, drops what an expert has no room for",
+        "the FLOPs of all slots, filled or not",
+    ]
     sentences = [
         f"Values are {means_text([len(each.finished) for each in members])}; step times are medians with the middle "
-        f"half of the steps.{left_out} Hollow: {' and '.join(hollow)}."
+        f"half of the steps.{left_out} Hollow: {', and '.join(hollow)}."
     ]
     if _twins(evidence, members):
         sentences.append("Blue: the dense twin.")
@@ -163,12 +166,12 @@ def capacity_panels(shown: Sequence[Configuration]) -> tuple[Panel, ...]:
             from_zero=True,
         ),
         Panel(
-            title="Executed FLOPs",
-            label=f"training FLOPs ({flop_unit.name})",
+            title="FLOPs",
+            label=f"executed training FLOPs ({flop_unit.name})",
             value=column("executed_train_flops", 1 / flop_unit.size),
             other=column("provisioned_train_flops", 1 / flop_unit.size),
         ),
-        Panel(title="Step time", label=f"step time, alone ({time_unit.name})", value=step_time),
+        Panel(title="Step time", label=f"step time ({time_unit.name})", value=step_time),
     )
     return tuple(panel for panel in found if any(panel.value(each) is not None for each in shown))
 

@@ -52,7 +52,14 @@ def sketch_frontier(evidence: Evidence) -> Sketch:
         )
     if any(panel.frontier.crossing is not None for panel in shown):
         sentences.append("The upright line is where the two cross, with its 95% interval where there is one.")
-    caveats = [code for panel in shown for code in panel.frontier.caveats]
+    unsure = [panel for panel in shown if Caveat.CROSSING_VARIES in panel.frontier.caveats]
+    if unsure and len(unsure) < len(shown):  # a footnote to the whole figure would be wrong about the others
+        sentences.append(
+            f"Along the {COSTS[unsure[0].cost][1]} the better side changes at other places, or not at all, with one of "
+            "the seeds left out, so that no interval is drawn there."
+        )
+    codes = [code for panel in shown for code in panel.frontier.caveats]
+    caveats = [code for code in codes if code != Caveat.CROSSING_VARIES or len(unsure) == len(shown)]
     return Sketch(
         key="frontier",
         title=_TITLE,

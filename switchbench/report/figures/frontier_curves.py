@@ -21,7 +21,7 @@ Role = Literal["dense", "sparse"]
 Cost = Literal["provisioned_train_flops", "train_time_s"]
 COSTS: dict[Cost, tuple[str, str, Literal["flops", "time"]]] = {
     "provisioned_train_flops": ("Training FLOPs", "provisioned training FLOPs", "flops"),
-    "train_time_s": ("Training time", "training time, alone", "time"),
+    "train_time_s": ("Training time", "training time", "time"),
 }
 """Title of the panel, label of its axis, and what is measured."""
 FEWEST = 4

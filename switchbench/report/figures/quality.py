@@ -78,12 +78,14 @@ def sketch_quality(evidence: Evidence) -> Sketch:
     steps = pair.measured("step_speedup")
     has_schedule = any(len(side.schedule) > 1 for panel in shown for side in (panel.dense, panel.sparse))
     sentences = [
-        f"Held-out nll of {name} and its dense twin, matched on {equal_in(pair.matched_on)}; lower is better. "
-        f"Markers: annealed points, {means_text([len(pair.seeds)])}"
+        f"Held-out nll (negative log-likelihood) of {name} and of its dense twin, matched on "
+        f"{equal_in(pair.matched_on)}; lower is better. Markers: annealed points, at which the learning rate has come "
+        f"down to 0, {means_text([len(pair.seeds)])}"
         + ("; thin lines: the same runs in mid-schedule, which no speed-up is read off." if has_schedule else "."),
         f"Arrow: the speed-up at the quality that the dense twin ends with, {pair.target_nll:.3f} nats per token"
         + ("; the bar at its tip is its 95% interval." if steps.ci95 is not None else "."),
-        "FLOPs count all slots of the experts, filled or not. Wall-clock time is steps times exclusive step time."
+        "FLOPs count all slots of the experts, filled or not. Wall-clock time is steps times the step time that was "
+        "measured with the machine to itself."
         if len(shown) == 3
         else "FLOPs count all slots of the experts, filled or not. Against wall-clock time nothing is shown: step "
         "times of both are missing, which the sweep's command measures.",
@@ -145,7 +147,7 @@ def quality_panels(evidence: Evidence, pair: Pair) -> tuple[Panel, ...]:
             lambda _, point: point.provisioned_flops,
             quantity="flops",
         ),
-        panel("Wall-clock", "wall-clock time, alone", "time_speedup", seconds, quantity="time"),
+        panel("Wall-clock", "wall-clock time", "time_speedup", seconds, quantity="time"),
     )
     return tuple(each for each in found if each is not None)
 
@@ -155,7 +157,7 @@ def speedup_text(speedup: Comparison) -> str:
     if speedup.value is None:
         return "target not reached" if Caveat.NOT_REACHED in speedup.caveats else "no speed-up to be read"
     bound = {"lower": "> ", "upper": "< ", None: ""}[speedup.bound]
-    return bound + ratio_text(speedup.value, ci95=speedup.ci95)
+    return f"speed-up {bound}{ratio_text(speedup.value, ci95=speedup.ci95)}"
 
 
 def _side(
@@ -212,7 +214,7 @@ def _draw(shown: Sequence[Panel], pair: Pair, *, width: Width) -> Figure:
 
 
 def _draw_panel(axes: Axes, panel: Panel, *, target: float) -> None:
-    panel_title(axes, panel.title)
+    panel_title(axes, f"{panel.title}\n{speedup_text(panel.speedup)}")
     ends = [end for side in (panel.dense, panel.sparse) for spread in side.nll for end in spread.ends]
     low, high = min([*ends, target]), max([*ends, target])
     room = max(high - low, 0.01)
@@ -240,6 +242,3 @@ def _draw_speedup(axes: Axes, panel: Panel, *, target: float) -> None:
         if panel.speedup.ci95 is not None:
             fast, slow = start / panel.speedup.ci95[1], start / panel.speedup.ci95[0]
             axes.plot([fast, slow], [target, target], color=INK, linewidth=5, alpha=0.3, solid_capstyle="butt")
-    axes.text(
-        0.97, 0.97, speedup_text(panel.speedup), transform=axes.transAxes, ha="right", va="top", fontweight="bold"
-    )

@@ -19,7 +19,7 @@ from switchbench.report.figures.style import COLORS, INK, MARKERS, panel_title, 
 _TITLE = "How costs grow with all parameters"
 _COSTS: dict[ScalingCost, tuple[str, str]] = {
     "useful_train_flops_per_token": ("FLOPs", "useful training FLOPs/token"),
-    "step_time_s": ("Step time", "step time, alone"),
+    "step_time_s": ("Step time", "step time"),
     "peak_memory_bytes": ("Peak memory", "peak memory"),
 }
 

@@ -6,10 +6,11 @@ contrast of more than 3:1 on white and on near-black.
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib
+import matplotlib.colors
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,6 +32,9 @@ SPARSE_MARKERS = ("D", "s", "^", "v", "P", "X")
 """What tells one sparse series from the next where a figure has several."""
 FAINT = 0.7
 """Opacity of what stands back: values of single seeds, curves in mid-schedule."""
+MOST_SHADES = 6
+"""How many shades of a color are told apart."""
+_MOST_INK = 0.6
 MANY_POINTS = 150
 """Markers of one kind in a panel from which on they are an image in the SVG, not an element each."""
 FONT_SIZE = 9.0
@@ -115,9 +119,28 @@ def panel_title(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", fontweight="bold")
 
 
-def shades(color: str, number: int) -> Sequence[Any]:
-    """Shades of one color, the strongest last; none so light or dark that it is lost on either background."""
-    if number <= 1:
-        return [color]
-    light = seaborn.blend_palette([seaborn.desaturate(color, 0.7), color], number)
-    return list(light)
+def shades(color: str, number: int) -> list[str]:
+    """Shades of one color, the purest last; the others have ink mixed in, so that none stands out less than it.
+
+    In a page ink is light or dark as its text is, see ``svg.to_svg``.
+
+    Args:
+        color: The color.
+        number: How many, up to ``MOST_SHADES``.
+    """
+    return [mixed(color, ink=share) for share in ink_shares(number)]
+
+
+def ink_shares(number: int) -> list[float]:
+    """How much ink each of several shades of a color has, most first."""
+    return [_MOST_INK * (number - 1 - i) / max(number - 1, 1) for i in range(number)]
+
+
+def mixed(color: str, *, ink: float) -> str:
+    """Mix a color with ink.
+
+    >>> mixed("#d55e00", ink=0.0), mixed("#d55e00", ink=0.5)
+    ('#d55e00', '#783c10')
+    """
+    parts = zip(matplotlib.colors.to_rgb(color), matplotlib.colors.to_rgb(INK), strict=True)
+    return str(matplotlib.colors.to_hex([(1 - ink) * own + ink * dark for own, dark in parts]))

@@ -6,16 +6,18 @@ import re
 
 from matplotlib.figure import Figure
 
-from switchbench.report.figures.style import DENSE, INK, SPARSE
+from switchbench.report.figures.style import DENSE, INK, MOST_SHADES, SPARSE, ink_shares, mixed
 
 FONTS = "system-ui, -apple-system, &quot;Segoe UI&quot;, Roboto, &quot;Helvetica Neue&quot;, Arial, sans-serif"
 """What a reader's machine has for text on screens."""
+_SPARSE_CSS = f"var(--figure-sparse, {SPARSE})"
 _PAGE_COLORS = {
-    INK: "currentColor",
-    DENSE: f"var(--figure-dense, {DENSE})",
-    SPARSE: f"var(--figure-sparse, {SPARSE})",
-}
+    mixed(SPARSE, ink=ink): f"color-mix(in srgb, {_SPARSE_CSS}, currentColor {100 * ink:.4g}%)"
+    for number in range(2, MOST_SHADES + 1)
+    for ink in ink_shares(number)
+} | {INK: "currentColor", DENSE: f"var(--figure-dense, {DENSE})", SPARSE: _SPARSE_CSS}
 _METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_HEX = re.compile(r"#[0-9a-f]{6}\b")
 _OPENING = re.compile(r"<svg\b[^>]*>")
 _TAG = re.compile(r"<[^>]*>")
 _VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
@@ -55,6 +57,4 @@ def _adapted(tag: str, *, prefix: str) -> str:
     tag = re.sub(r'\bhref="#([^"]+)"', rf'href="#{prefix}-\1"', tag)
     tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", tag)
     tag = re.sub(r"(font-family:|font: [^;\"]*?px) [^;\"]*", rf"\1 {FONTS}", tag)  # matplotlib 3.11, and before
-    for color, css in _PAGE_COLORS.items():
-        tag = tag.replace(color, css)
-    return tag
+    return _HEX.sub(lambda color: _PAGE_COLORS.get(color[0], color[0]), tag)

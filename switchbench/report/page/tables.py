@@ -11,6 +11,10 @@ _DOUBT = re.compile(r"(?<=\S)\s+(±.*|\[.*)$")
 """What follows a number: its spread or its interval, with the unit of both."""
 
 
+_LONGEST_ROW = 150
+"""Characters that a page of 1600 pixels has room for, side by side."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mark:
     """A footnote mark, which links to its footnote and can be linked back to."""
@@ -101,6 +105,8 @@ class TableView:
     """Its footnotes, in the order in which a reader meets them."""
     notes: tuple[str, ...]
     """What is said below it."""
+    is_wide: bool
+    """Whether spreads and intervals stand below their numbers, since beside them there is no room on most screens."""
 
     @property
     def num_rows(self) -> int:
@@ -171,6 +177,16 @@ def view_table(table: Table) -> TableView:
             for letter, sentence in placed.sentences.items()
         ),
         notes=table.notes,
+        is_wide=_length(table) > _LONGEST_ROW,
+    )
+
+
+def _length(table: Table) -> int:
+    """How many characters the longest row has at most, with what parts the columns."""
+    gap = 3
+    return sum(
+        gap + max(len(text) for text in (*column.header.split("\n"), *(row.cells[i].text for row in table.rows)))
+        for i, column in enumerate(table.columns)
     )
 
 

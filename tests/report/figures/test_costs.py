@@ -35,7 +35,7 @@ def test_what_capacity_buys_is_what_the_runs_say(capacity: Evidence):
     figure = drawing(sketch_capacity(capacity))
     quality, dropped, flops, step_time = figure.axes
     assert [axes.get_ylabel() for axes in figure.axes] == [
-        "held-out nll (nats/token)", "dropped in training (%)", "training FLOPs (TFLOP)", "step time, alone (ms)",
+        "held-out nll (nats/token)", "dropped in training (%)", "executed training FLOPs (TFLOP)", "step time (ms)",
     ]  # fmt: skip
     sparse = {(c.settings["model.ffn.num_experts"], c.settings["model.ffn.capacity_factor"]): c
               for c in capacity.configurations if c.role == "sparse"}  # fmt: skip
@@ -81,7 +81,7 @@ def test_estimates_are_drawn_one_per_run(capacity: Evidence):
 def test_lines_of_growth_have_the_fitted_exponents(cost_scaling: Evidence):
     figure = drawing(sketch_scaling(cost_scaling))
     assert [axes.get_ylabel() for axes in figure.axes] == [
-        "useful training FLOPs/token (MFLOP)", "step time, alone (ms)", "peak memory (MiB)",
+        "useful training FLOPs/token (MFLOP)", "step time (ms)", "peak memory (MiB)",
     ]  # fmt: skip
     costs = ("useful_train_flops_per_token", "step_time_s", "peak_memory_bytes")
     for axes, cost in zip(figure.axes, costs, strict=True):

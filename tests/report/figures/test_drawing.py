@@ -7,12 +7,14 @@ import matplotlib
 import pytest
 from factories import Study, make_spec, write_study
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Drawing
 
 from switchbench.report import SweepReport
 from switchbench.report.figures import Figure, draw_figures, save_figures
 from switchbench.report.figures.drawing import draw_figure, sketch_figures
 from switchbench.report.figures.evidence import gather_evidence
-from switchbench.report.figures.style import DENSE, INK, SPARSE, figure_style
+from switchbench.report.figures.style import DENSE, INK, SPARSE, figure_style, shades
+from switchbench.report.figures.svg import to_svg
 from tests.report.figures.drawn import REFERENCE, many_studies, outside, report_of
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -147,3 +149,22 @@ def test_figures_on_disk(drawn: dict[str, tuple[Figure, ...]], tmp_path: Path):
         if path.suffix == ".svg":
             assert "currentColor" not in path.read_text()
             assert "held-out nll (nats/token)" in texts_of(path.read_text())
+
+
+@pytest.mark.parametrize("number", [2, 3, 6])
+def test_shades_are_told_apart_and_no_fainter_than_their_color(number: int):
+    """On white the others are darker than the color; in a page ink is the text's color, light where it is dark."""
+    drawn = shades(SPARSE, number)
+    assert (len(set(drawn)), drawn[-1]) == (number, SPARSE)
+    brightness = [sum(int(color[i : i + 2], 16) for i in (1, 3, 5)) for color in drawn]
+    assert brightness == sorted(brightness)
+    drawing = Drawing()
+    for i, color in enumerate(drawn):
+        drawing.text(0.5, i / number, "x", color=color)
+    svg = to_svg(drawing, prefix="p", label="l")
+    assert svg.count("color-mix(in srgb, var(--figure-sparse, #d55e00), currentColor ") == number - 1
+    assert not any(color in svg for color in drawn[:-1])
+
+
+def test_one_shade_is_the_color_itself():
+    assert shades(SPARSE, 1) == [SPARSE]

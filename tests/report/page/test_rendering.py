@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -155,6 +156,21 @@ def test_figures_are_drawn_or_say_what_is_missing(tmp_path: Path) -> None:
     assert "How to read it. Timed on a CPU" in page.text
     assert "Too few <b>." in page.text
     assert "Figures" not in read_page(tmp_path).text
+
+
+def test_figures_stand_with_their_tables_and_are_numbered_where_they_are_drawn(tmp_path: Path) -> None:
+    write_plain(tmp_path)
+    keys = ("capacity", "quality", "residuals", "new", "frontier")
+    figures = [replace(DRAWN if key != "residuals" else MISSING, key=key, title=f"The {key}") for key in keys]
+    text = read_page(tmp_path, figures=tuple(figures)).text
+    order = [
+        "Figures", "Figure 1 The quality", "Figure 2 The new", "Budgets", "Best under a budget",
+        "Figure 3 The frontier",
+        "Routing health", "Figure 4 The capacity", "Fits", "The residuals Too few",
+    ]  # fmt: skip
+    places = [text.index(words, text.index("head to head".capitalize()) + 60) for words in order]
+    assert places == sorted(places)
+    assert "Figure 5" not in text
 
 
 def test_a_sweep_under_way_says_what_is_missing_and_how_to_go_on(tmp_path: Path) -> None:

@@ -98,3 +98,10 @@ def test_groups_and_the_labels_that_a_narrow_page_joins() -> None:
     assert [row.also for group in view.groups for row in group] == ["", "number of experts 16"]
     assert (view.num_rows, view.notes) == (2, ("A note.",))
     assert view_table(replace(TABLE, rows=())).num_rows == 0
+
+
+def test_intervals_stand_below_their_numbers_where_a_row_is_too_long_for_a_screen() -> None:
+    assert not view_table(TABLE).is_wide
+    columns = (TABLE.columns[0], *(replace(TABLE.columns[2], key=f"c{i}") for i in range(12)))
+    rows = tuple(replace(row, cells=(row.cells[0], *[row.cells[2]] * 12)) for row in TABLE.rows)
+    assert view_table(replace(TABLE, columns=columns, rows=rows)).is_wide
