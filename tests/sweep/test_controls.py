@@ -1,9 +1,12 @@
 """Pairs whose outcome is known beforehand."""
 
+from pathlib import Path
+
 import pytest
 
 from switchbench.spec import DataIdentity
-from switchbench.sweep import Control, TryEnd, choose
+from switchbench.sweep import Control, TryEnd, choose, load_sweep
+from tests.sweep.conftest import identify
 from tests.sweep.marks import without_marks
 
 ALIKE = "{name: alike, a: {kind: sparse, replicate: 0}, b: {kind: sparse, train.replicate: 1}, expect: none}"
@@ -73,6 +76,19 @@ def test_tuned_configurations_are_found_once_their_values_are_known(load):
     assert {reported[c].train.learning_rate for control in chosen.controls for c in (control.a, control.b)} == {2e-3}
     all_failed = choose(sweep, {run_id: TryEnd(status="diverged", nll=None) for run_id in ends})
     assert all_failed.controls == ()
+
+
+def test_the_experiments_name_what_they_compare():
+    experiments = Path(__file__).parents[2] / "experiments"
+    identical = load_sweep(experiments / "aa.yaml", identify=identify)
+    assert [control.expect for control in identical.controls] == ["none", "none", "none", "a", "a"]
+    specs = {cell.spec.config_id: cell.spec for cell in identical.cells}
+    for control in identical.controls[:3]:
+        a, b = specs[control.a], specs[control.b]
+        assert (a.train.replicate, b.train.replicate) == (0, 1)
+        assert a.model == b.model
+        assert a.train.model_copy(update={"replicate": 1}) == b.train
+    assert len(load_sweep(experiments / "precision.yaml", identify=identify).controls) == 4
 
 
 PROBLEMS = [
