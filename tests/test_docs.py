@@ -1,5 +1,6 @@
 """The README is correct because it is run: its commands, its code, its tables and its lists."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -143,3 +145,33 @@ def test_the_result_table_is_what_the_report_prints(workplace: Path) -> None:
     *shown, printed = (re.sub(r" +$", "", text, flags=re.MULTILINE).strip() for text in (*shown, printed))
     for part in shown:
         assert part in printed, f"the README's table is out of date; the report prints\n{printed}"
+
+
+def drawn(svg: Path) -> tuple[list[str], list[float]]:
+    """What a drawing says, and where its lines go."""
+    root = ElementTree.fromstring(svg.read_text(encoding="utf-8"))
+    texts = ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    paths = [element.attrib["d"] for element in root.iter("{http://www.w3.org/2000/svg}path")]
+    return texts, [float(number) for path in paths for number in re.findall(r"-?[\d.]+", path)]
+
+
+@pytest.mark.docs
+def test_the_result_figure_is_what_the_report_draws(workplace: Path) -> None:
+    """The README's figure is the report's own, on white, and small; another matplotlib may draw the same otherwise."""
+    (place,) = re.findall(r"!\[[^]]{50,}\]\(([^)]+)\)", README)
+    kept = ROOT / place
+    assert kept.stat().st_size < 120_000
+    assert "fill: #ffffff" in kept.read_text(encoding="utf-8")
+    output = workplace / "drawn"
+    arguments = ["results/reference", "--sweep", "capacity", "--format", "html", "--output", str(output)]
+    command = [sys.executable, "-m", "switchbench", "report", *arguments]
+    subprocess.run(command, cwd=workplace, capture_output=True, check=True)
+    (made,) = output.rglob(kept.name)
+    (kept_texts, kept_lines), (texts, lines) = drawn(kept), drawn(made)
+    again = (
+        f"the README's figure is out of date; draw it again with\n    switchbench report {' '.join(arguments[:-1])} DIR"
+    )
+    assert kept_texts == texts, again
+    version = "Matplotlib v" + importlib.metadata.version("matplotlib")
+    if version in kept.read_text(encoding="utf-8"):
+        assert kept_lines == pytest.approx(lines, abs=0.05), again
