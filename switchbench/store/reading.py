@@ -8,6 +8,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +29,8 @@ IDENTITY: dict[type[Record], tuple[str, ...]] = {
 }
 """Columns that say what a file of each table is about: two files about the same thing are one too many."""
 
-
+BATCH = 256
+"""Files whose columns become rows in one go; not all at once, since memory would hold every table."""
 _MAKE_ANEW: dict[type[Record], str] = {
     RunRecord: "The sweep's command trains its run anew.",
     StepRecord: "The sweep's command trains its run anew, and draws the curve with it.",
@@ -216,14 +218,18 @@ def parquet_files(folder: Path) -> list[Path]:
 
 def _read_records(folder: Path, record: type[_Row]) -> list[_Row]:
     records: list[_Row] = []
-    for path, table in read_tables(folder, record):
-        try:
-            records += [record.model_validate(row) for row in table.to_pylist()]
-        except ValidationError as error:
-            first = error.errors()[0]
-            column = first["loc"][0] if first["loc"] else "a row"
-            reason = f"{column} is {first.get('input')!r}: {first['msg']}"
-            _warn_of(UnreadableFile(path=path, reason=reason, remedy=_UPGRADE))
+    tables = read_tables(folder, record)
+    while batch := list(islice(tables, BATCH)):
+        # File by file, this would take as long as reading them.
+        rows = iter(pa.concat_tables([table for _, table in batch]).to_pylist())
+        for path, table in batch:
+            try:
+                records += [record.model_validate(row) for row in list(islice(rows, table.num_rows))]
+            except ValidationError as error:
+                first = error.errors()[0]
+                column = first["loc"][0] if first["loc"] else "a row"
+                reason = f"{column} is {first.get('input')!r}: {first['msg']}"
+                _warn_of(UnreadableFile(path=path, reason=reason, remedy=_UPGRADE))
     return records
 
 
@@ -244,7 +250,7 @@ def _read_table(path: Path, record: type[Record]) -> pa.Table:
         # takes no path whose bytes are not UTF-8.
         with pq.ParquetFile(pa.BufferReader(path.read_bytes()), page_checksum_verification=True) as file:
             table = file.read(use_threads=False)
-            metadata = file.schema_arrow.metadata or {}
+            metadata = table.schema.metadata or {}
     except FileNotFoundError as error:
         raise _Unreadable("it is missing") from error
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -278,8 +284,9 @@ def _aligned(table: pa.Table, *, record: type[Record], path: Path) -> pa.Table:
     for field in schema:
         default = record.model_fields[field.name]
         if field.name in present:
+            column = table.column(field.name)
             try:
-                columns.append(table.column(field.name).cast(field.type))
+                columns.append(column if column.type == field.type else column.cast(field.type))
             except pa.ArrowException as error:
                 raise _Unreadable(f"its column {field.name} is not {field.type} ({_first_line(error)})") from error
         elif default.is_required():
