@@ -11,6 +11,7 @@ from switchbench.report.figures.elements import Sketch, Width
 from switchbench.report.figures.evidence import Evidence
 from switchbench.report.figures.frontier_curves import BEYOND, COSTS, FEWEST, Panel, Side, frontier_panels
 from switchbench.report.figures.labels import Label, label_at_right
+from switchbench.report.figures.law import law_of
 from switchbench.report.figures.scales import linear_scale, log_scale, plain, unit_for
 from switchbench.report.figures.spreads import means_text
 from switchbench.report.figures.style import COLORS, INK, MANY_POINTS, MARKERS, lay_out, panel_title, panels
@@ -29,7 +30,8 @@ def sketch_frontier(evidence: Evidence) -> Sketch:
     if pool.has_other_data:
         lacks = "The configurations were evaluated on different text, so that no quality is the best of all."
         return Sketch(key="frontier", title=_TITLE, missing=lacks)
-    shown = frontier_panels(pool, sweep=evidence.sweep)
+    law = law_of(evidence)
+    shown = frontier_panels(pool, sweep=evidence.sweep, law=law)
     if not shown:
         lacks = "It takes a dense and a sparse configuration with annealed points, none of whose runs diverged."
         return Sketch(key="frontier", title=_TITLE, missing=lacks)
@@ -39,10 +41,18 @@ def sketch_frontier(evidence: Evidence) -> Sketch:
         f"Markers: the annealed points of all configurations, {means_text(seeds, have_intervals=False)}. Thick: the "
         "lowest nll of any configuration within a cost, between its points."
     ]
-    if laws:
+    is_joint = law is not None and any(panel.is_joint for panel in shown)
+    if law is not None and is_joint:
+        sentences.append(
+            f"Thin: the lowest nll that the law of loss of this sweep, {law.formula}, expects of any configuration "
+            "within a cost"
+            + (", with its 95% band" if any(each.ci95 is not None for each in laws) else "")
+            + f"; dashed where that is extrapolated, up to {BEYOND:g} times the largest cost that was paid."
+        )
+    elif laws:
         sentences.append(
             "Thin: a power law of cost through the points on each frontier"
-            + (" with its 95% band" if any(law.ci95 is not None for law in laws) else "")
+            + (" with its 95% band" if any(each.ci95 is not None for each in laws) else "")
             + f", dashed where it is extrapolated, up to {BEYOND:g} times the last point; nothing says that growth "
             "goes on like that."
         )
@@ -66,7 +76,9 @@ def sketch_frontier(evidence: Evidence) -> Sketch:
         caption=" ".join(sentences),
         alt=" ".join(_in_words(panel) for panel in shown),
         draw=lambda width: _draw(shown, width=width),
-        caveats=in_order([*caveats, *([Caveat.EXTRAPOLATED] if laws else [])]),
+        caveats=in_order(
+            [*caveats, *([Caveat.EXTRAPOLATED] if laws else []), *(law.caveats if law is not None and is_joint else ())]
+        ),
     )
 
 

@@ -1,25 +1,20 @@
 """What the law of loss of a sweep gets wrong about its runs, against what the law depends on."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from switchbench.errors import SwitchbenchError
-from switchbench.fitting.columns import find_columns
-from switchbench.fitting.rows import use_rows
-from switchbench.laws import Center, Observations, form_named
-from switchbench.record import RunRecord
+from switchbench.laws import Observations
 from switchbench.report.figures.elements import Sketch, Width
 from switchbench.report.figures.evidence import Evidence
+from switchbench.report.figures.law import law_of
 from switchbench.report.figures.scales import count, linear_scale, log_scale, plain
 from switchbench.report.figures.style import COLORS, INK, MANY_POINTS, MARKERS, panel_title, panels
-from switchbench.store.schemas import arrow_schema
 
 _TITLE = "What the law of loss gets wrong"
 
@@ -76,38 +71,17 @@ def law_residuals(evidence: Evidence) -> Residuals | None:
     Args:
         evidence: What the figures are drawn from.
     """
-    for answer in evidence.fits:
-        natural = {name: each["value"] for name, each in answer["parameters"].items()}
-        if any(value is None for value in natural.values()):
-            continue
-        rows = [row.model_dump() for row in _rows(evidence)]
-        table = pa.Table.from_pylist(rows, schema=arrow_schema(RunRecord))
-        try:
-            used = use_rows(table, find_columns(table.column_names, {}), where=answer["rows"]["where"])
-        except SwitchbenchError:
-            continue
-        law = form_named(answer["law"], saturating="E_max" in natural)
-        center = Center(log_n=0.0, log_d=0.0)
-        internal = law.internal(np.array([[natural[each.name] for each in law.parameters]]), center)
-        observed = used.observations
-        points = center.points(n=observed.n, e=observed.experts, d=observed.d)
-        residuals = 100 * (law.evaluate(internal, points)[0][0] - observed.log_loss)
-        return Residuals(
-            formula=answer["formula"],
-            observations=observed,
-            percent=tuple(map(float, residuals)),
-            uses_experts=law.uses_experts,
-            uses_tokens=law.uses_tokens,
-            caveats=tuple(answer["caveats"]),
-        )
-    return None
-
-
-def _rows(evidence: Evidence) -> Iterator[RunRecord]:
-    for configuration in evidence.configurations:
-        for seed, end in configuration.ends.items():
-            yield from configuration.earlier.get(seed, ())
-            yield end
+    law = law_of(evidence)
+    if law is None:
+        return None
+    return Residuals(
+        formula=law.formula,
+        observations=law.fit.observations,
+        percent=tuple(100 * float(each) for each in law.fit.residuals),
+        uses_experts=law.fit.law.uses_experts,
+        uses_tokens=law.fit.law.uses_tokens,
+        caveats=law.caveats,
+    )
 
 
 def _draw(found: Residuals, *, width: Width) -> Figure:

@@ -143,4 +143,5 @@ def mixed(color: str, *, ink: float) -> str:
     ('#d55e00', '#783c10')
     """
     parts = zip(matplotlib.colors.to_rgb(color), matplotlib.colors.to_rgb(INK), strict=True)
-    return str(matplotlib.colors.to_hex([(1 - ink) * own + ink * dark for own, dark in parts]))
+    red, green, blue = ((1 - ink) * own + ink * dark for own, dark in parts)
+    return str(matplotlib.colors.to_hex((red, green, blue)))

@@ -8,6 +8,8 @@ from factories import Study, make_spec, write_study
 from matplotlib.collections import QuadMesh
 
 from switchbench.compare.pool import pool_of
+from switchbench.fitting.sweeps import matmul_parameters
+from switchbench.laws import Place, group_rows, intervals, prediction
 from switchbench.record import StepRecord
 from switchbench.report.figures.capacity import sketch_capacity
 from switchbench.report.figures.estimates import BAND, estimate_panels, sketch_estimates
@@ -15,6 +17,7 @@ from switchbench.report.figures.evidence import Evidence, gather_evidence
 from switchbench.report.figures.expert_load import sketch_expert_load
 from switchbench.report.figures.frontier import sketch_frontier
 from switchbench.report.figures.frontier_curves import fit_frontier, frontier_panels
+from switchbench.report.figures.law import law_of
 from switchbench.report.figures.parameters import SAME_FLOPS, iso_flop_lines, sketch_parameters
 from switchbench.report.figures.residuals import law_residuals, sketch_residuals
 from switchbench.report.figures.scaling import sketch_scaling
@@ -157,7 +160,7 @@ def test_residuals_are_those_of_the_stored_law(cost_scaling: Evidence):
 
 def test_the_frontier_is_the_best_of_all_configurations(cost_scaling: Evidence):
     """Its twin looks at every configuration: what it has reached at a cost lies on a line between its points."""
-    panels = frontier_panels(pool_of(cost_scaling.configurations), sweep="cost_scaling")
+    panels = frontier_panels(pool_of(cost_scaling.configurations), sweep="cost_scaling", law=None)
     assert [panel.cost for panel in panels] == ["provisioned_train_flops", "train_time_s"]
     for side in panels[0].sides:
         curves = []
@@ -206,6 +209,54 @@ def test_what_is_extrapolated_is_dashed(cost_scaling: Evidence):
             assert law.get_xdata()[-1] == beyond.get_xdata()[0]
             assert beyond.get_xdata()[-1] / beyond.get_xdata()[0] == pytest.approx(3.0)
     assert "EXTRAPOLATED" in sketch_frontier(cost_scaling).caveats
+
+
+def test_the_law_of_the_figures_is_the_one_that_was_stored(cost_scaling: Evidence):
+    """Taken up again from its parameters it gives the predictions and the intervals that were stored with it."""
+    law = law_of(cost_scaling)
+    assert law is not None
+    (answer,) = cost_scaling.fits
+    stored = answer["derived"]["prediction"]
+    assert len(stored) > 2
+    quantities = [prediction(Place(n=each["n"], e=each["e"], d=each["d"])) for each in stored]
+    again = intervals(law.fit, quantities, grouping=group_rows(law.fit.observations), resamples=None)
+    for each, interval in zip(stored, again, strict=True):
+        assert interval.value == pytest.approx(each["value"], rel=1e-6)
+        assert interval.ci95 == pytest.approx(tuple(each["ci95"]), rel=1e-3)
+
+
+def test_the_curves_of_a_sweep_with_a_law_are_that_law(cost_scaling: Evidence):
+    """Its twin tries every configuration with as many tokens as the cost buys, up to those of the longest run."""
+    law = law_of(cost_scaling)
+    assert law is not None
+    assert law.fit.observations.d is not None
+    fewest, most = min(law.fit.observations.d), max(law.fit.observations.d)
+    pool = pool_of(cost_scaling.configurations)
+    for panel in frontier_panels(pool, sweep="cost_scaling", law=law):
+        assert panel.is_joint
+        for side, members in zip(panel.sides, (pool.dense, pool.sparse), strict=True):
+            curve = side.fitted
+            assert curve is not None
+            assert curve.ci95 is not None
+            for cost, nll, (low, high) in zip(curve.costs, curve.nll, curve.ci95, strict=True):
+                expected = []
+                for member in members:
+                    (row,) = member.configuration.finished.values()
+                    timing = member.configuration.timing
+                    assert timing is not None
+                    paid = {
+                        "provisioned_train_flops": (row.provisioned_train_flops or 0.0) / (row.tokens_seen or 1),
+                        "train_time_s": timing.step_time_s / row.batch_tokens,
+                    }[panel.cost]
+                    bought = min(cost / paid, most * max(1.0, cost / curve.known_to))
+                    n, d, e = (np.array([float(each)]) for each in (matmul_parameters(row), bought, row.num_experts))
+                    if bought >= fewest * (1 - 1e-6):
+                        expected.append(float(law.fit.predict(n=n, e=e, d=d)[0]))
+                assert nll == pytest.approx(min(expected), rel=1e-6)
+                assert low < nll < high
+    sketch = sketch_frontier(cost_scaling)
+    assert law.formula in sketch.caption
+    assert {*law.caveats, "EXTRAPOLATED"} <= {*sketch.caveats}
 
 
 def test_one_law_alone_is_not_drawn(capacity: Evidence):
