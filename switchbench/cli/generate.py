@@ -29,6 +29,7 @@ def generate(
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto: on a GPU if there is one.")
     ] = "auto",
+    threads: Annotated[int, typer.Option(metavar="N", help="CPU threads; more than 1 for large models only.")] = 1,
     results: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder with the results of sweeps, or of one sweep.")
     ] = DEFAULT_RESULTS,
@@ -47,7 +48,7 @@ def generate(
     from switchbench.units import significant
 
     sampling = Sampling(temperature=temperature, top_p=top_p)
-    checkpoint = open_checkpoint(run_id, results=results, device=device, needs_routers=trace)
+    checkpoint = open_checkpoint(run_id, results=results, device=device, threads=threads, needs_routers=trace)
 
     def show(text: str) -> None:
         if not as_json:

@@ -36,13 +36,17 @@ class Checkpoint:
     """The tokenizer.json; None: tokens are bytes."""
 
 
-def open_checkpoint(run_id: str, *, results: Path, device: str = "auto", needs_routers: bool = False) -> Checkpoint:
+def open_checkpoint(
+    run_id: str, *, results: Path, device: str = "auto", threads: int = 1, needs_routers: bool = False
+) -> Checkpoint:
     """Open the checkpoint of a run.
 
     Args:
         run_id: Its id, or the start of it.
         results: A root of results, or the folder of one sweep.
         device: ``auto``, ``cpu`` or ``cuda``.
+        threads: CPU threads of this process from now on. A token is little work: threads that wait for each other
+            make small models slower.
         needs_routers: Whether a dense model will not do.
 
     Raises:
@@ -51,6 +55,9 @@ def open_checkpoint(run_id: str, *, results: Path, device: str = "auto", needs_r
         ResultsFolderError: no checkpoint was kept, or it is damaged; says what to do.
         CorpusError: its tokenizer cannot be opened.
     """
+    if threads < 1:
+        raise UsageError(f"--threads {threads} is out of range; give 1 or more")
+    torch.set_num_threads(threads)
     known = known_runs(results)
     found = find_run(run_id, among=known)
     if "-a" in run_id.lower():

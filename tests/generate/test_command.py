@@ -110,7 +110,7 @@ def test_what_cannot_write(command: Command, trained: Trained) -> None:
     assert answer.code == 2
     assert "There is no run '000000000000'" in answer.err
     assert "The nearest ids" in answer.err
-    for words in (("--tokens", "0"), ("--seed", "-1"), ("--top-p", "2"), ("--temperature", "-1")):
+    for words in (("--tokens", "0"), ("--threads", "0"), ("--seed", "-1"), ("--top-p", "2"), ("--temperature", "-1")):
         answer = command(trained.run_id("dense"), *words)
         assert answer.code == 2
         assert "out of range" in answer.err

@@ -64,6 +64,18 @@ def test_everything_about_a_run(command: Command, mixed: SweepFolder) -> None:
     assert f"Log: results/capacity/logs/{cell.run_id}.log" in text
 
 
+def test_a_checkpoint_that_was_kept(command: Command, mixed: SweepFolder) -> None:
+    run_id = read_manifest(mixed).cells[0].run_id
+    assert show(command, run_id)["checkpoint"] is None
+    assert "Checkpoint" not in command("show", run_id).out
+    mixed.timing_weights_path(run_id).write_bytes(b"weights")  # the timing pass will remove them
+    assert show(command, run_id)["checkpoint"] is None
+    mixed.checkpoint_path(run_id).write_bytes(b"weights")
+    assert show(command, run_id)["checkpoint"] == f"results/capacity/checkpoints/{run_id}.safetensors"
+    assert f"Checkpoint: results/capacity/checkpoints/{run_id}.safetensors" in command("show", run_id).out
+    assert "; 1 checkpoint kept" in command("status").out
+
+
 def test_a_dense_run_names_those_whose_twin_it_is(command: Command, mixed: SweepFolder) -> None:
     cells = read_manifest(mixed).cells
     dense = next(cell for cell in cells if cell.role == "dense" and cell.seed == 1)

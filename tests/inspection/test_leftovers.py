@@ -37,12 +37,12 @@ def amend(folder: SweepFolder) -> tuple[set[str], set[str]]:
 def amended(mixed: SweepFolder) -> tuple[SweepFolder, set[str]]:
     """A sweep whose file has lost a configuration; and the files that belong to that."""
     first = read_manifest(mixed).cells[0].run_id
-    for name in (f"{first}.safetensors", f"{first}.unfinished.safetensors"):
+    for name in (f"{first}.safetensors", f"{first}.timing.safetensors", f"{first}.unfinished.safetensors"):
         (mixed.checkpoints / name).write_bytes(b"weights")
     run_ids, config_ids = amend(mixed)
     ids = run_ids | config_ids
     files = {path for path in everything(mixed) if any(each in path for each in ids)}
-    assert len(files) == 4 * 3 + 2 + 1  # rows, curves and logs of four runs; two checkpoints; a step time
+    assert len(files) == 4 * 3 + 3 + 1  # rows, curves and logs of four runs; three checkpoints; a step time
     return mixed, files
 
 
@@ -58,7 +58,7 @@ def test_what_the_manifest_no_longer_names_is_removed_and_nothing_else(
     answer = command("prune", "--yes")
     assert (answer.code, answer.err) == (0, "")
     assert before - everything(folder) == leftovers
-    assert answer.out.splitlines()[-1].startswith("Removed 15 files, ")
+    assert answer.out.splitlines()[-1].startswith("Removed 16 files, ")
     assert "no longer in the sweep file" not in command("status").out
     again = command("prune", "--yes")
     assert (again.code, again.out) == (0, "Nothing to remove.\n")
@@ -70,8 +70,8 @@ def test_it_shows_first_and_asks_for_yes(command: Command, amended: tuple[SweepF
     answer = command("prune")
     assert answer.code == 2
     assert "needs --yes" in answer.err
-    assert re.search(r"results/capacity: 15 files, [\d.]+ KiB", answer.out)
-    assert "  checkpoint: 2 files, 14 B" in answer.out
+    assert re.search(r"results/capacity: 16 files, [\d.]+ KiB", answer.out)
+    assert "  checkpoint: 3 files, 21 B" in answer.out
     assert everything(folder) == before
     content = json.loads(command("prune", "--json").out)
     (sweep,) = content["sweeps"]
@@ -80,7 +80,7 @@ def test_it_shows_first_and_asks_for_yes(command: Command, amended: tuple[SweepF
     assert (content["removed"], content["removed_bytes"]) == ([], 0)
     assert everything(folder) == before
     done = json.loads(command("prune", "--json", "--yes").out)
-    assert len(done["removed"]) == 15
+    assert len(done["removed"]) == 16
     assert done["removed_bytes"] == sweep["bytes"]
     assert before - everything(folder) == leftovers
 
@@ -92,9 +92,9 @@ def test_on_a_terminal_it_asks(
     folder, leftovers = amended
     before = everything(folder)
     printed = on_terminal("prune", answer=reply)
-    assert re.search(r"Remove 15 files, [\d.]+ KiB\? \[y/N\]", printed)
+    assert re.search(r"Remove 16 files, [\d.]+ KiB\? \[y/N\]", printed)
     assert before - everything(folder) == (leftovers if is_removed else set())
-    assert ("Removed 15 files" in printed, "Nothing was removed." in printed) == (is_removed, not is_removed)
+    assert ("Removed 16 files" in printed, "Nothing was removed." in printed) == (is_removed, not is_removed)
 
 
 def test_a_sweep_that_is_running_is_left_alone(
@@ -121,7 +121,7 @@ def test_a_command_that_began_after_the_question(amended: tuple[SweepFolder, set
         assert claims.try_claim(read_manifest(folder).cells[0].run_id)
         assert remove_leftovers(found) == []
         assert leftovers <= everything(folder)
-    assert len(remove_leftovers(found)) == 15
+    assert len(remove_leftovers(found)) == 16
 
 
 def test_temporary_files_of_writes_that_never_ended(command: Command, mixed: SweepFolder) -> None:
