@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from switchbench.errors import ResultsFolderError, SwitchbenchError
 from switchbench.fitting.columns import find_columns
@@ -139,4 +140,12 @@ def _literal(value: Any) -> str:
 
 
 def _table(runs: Sequence[RunRecord]) -> pa.Table:
-    return pa.Table.from_pylist([row.model_dump() for row in runs], schema=arrow_schema(RunRecord))
+    """Put runs into a table: as JSON, since pyarrow's converters of Python's own values import pandas."""
+    lines = "\n".join(row.model_dump_json() for row in runs).encode()
+    schema = arrow_schema(RunRecord)
+    table = read_json(
+        pa.BufferReader(lines),
+        read_options=ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        parse_options=ParseOptions(explicit_schema=schema),
+    )
+    return table.select(schema.names)

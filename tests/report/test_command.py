@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.factories import Study, make_spec, write_study
 from tests.report.page.made_up import write_plain, write_single
 
 
@@ -60,6 +61,19 @@ def test_the_terminal_alone_writes_nothing_and_imports_nothing_slow(tmp_path: Pa
     assert "Head to head" in tables
     assert not {"torch", "matplotlib", "seaborn", "pandas", "jinja2"} & set(modules.split())
     assert not list((tmp_path / "results" / "capacity" / "report").iterdir())
+
+
+def test_a_law_that_is_stored_is_shown_without_pandas(tmp_path: Path) -> None:
+    studies = [
+        Study(make_spec(size=size), {seed: [nll + 0.3, nll + 0.1, nll + 0.01 * seed] for seed in (0, 1)})
+        for size, nll in (("xxs", 1.7), ("xs", 1.6), ("s", 1.52))
+    ]
+    write_study(tmp_path / "results", studies)
+    assert report(tmp_path, "--format", "terminal").returncode == 0
+    out = in_process(tmp_path, "--format", "terminal", then="print('modules:', *sys.modules)")
+    tables, _, modules = out.rpartition("modules:")
+    assert "Law of loss" in tables
+    assert not {"torch", "matplotlib", "pandas"} & set(modules.split())
 
 
 def test_the_page_imports_no_torch(tmp_path: Path) -> None:
