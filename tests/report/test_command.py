@@ -237,9 +237,10 @@ def test_open_hands_the_page_to_the_browser(tmp_path: Path) -> None:
     assert opened == (tmp_path / "results" / "capacity" / "report" / "report.html").as_uri()
 
 
-def test_nothing_to_report_ends_with_4_and_says_what_to_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("format_", ["terminal", "html", "markdown", "csv", "latex"])
+def test_nothing_to_report_ends_with_4_and_says_what_to_run(tmp_path: Path, format_: str) -> None:
     (tmp_path / "results").mkdir()
-    done = report(tmp_path, "--format", "html")
+    done = report(tmp_path, "--format", format_)
     assert (done.returncode, done.stdout) == (4, "")
     assert "switchbench sweep" in done.stderr
     assert list((tmp_path / "results").iterdir()) == []
