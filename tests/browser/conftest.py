@@ -12,7 +12,7 @@ import pytest
 from switchbench.report import build_report
 from switchbench.report.page import write_index, write_page
 from switchbench.report.places import places_of
-from tests.report.page.made_up import write_eventful, write_plain
+from tests.report.page.made_up import write_eventful, write_large, write_plain
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -23,6 +23,7 @@ class Pages:
 
     plain: Path
     eventful: Path
+    large: Path
     index: Path
 
 
@@ -57,13 +58,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
     root = tmp_path_factory.mktemp("results")
     write_plain(root)
     write_eventful(root)
+    write_large(root)
     places = places_of(build_report(root), results=root)
     for place in places:
         write_page(place)
     write_index(places)
-    (plain,) = (place.path for place in places if place.sweep.name == "capacity")
-    (eventful,) = (place.path for place in places if place.sweep.name != "capacity")
-    return Pages(plain=plain, eventful=eventful, index=root / "index.html")
+    paths = {place.sweep.name: place.path for place in places}
+    (eventful,) = (paths[name] for name in paths if name not in ("capacity", "large"))
+    return Pages(plain=paths["capacity"], eventful=eventful, large=paths["large"], index=root / "index.html")
 
 
 @pytest.fixture

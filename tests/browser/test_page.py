@@ -193,6 +193,17 @@ def test_wide_tables_fit_a_wide_page(visit: Any, pages: Any) -> None:
     assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
 
 
+def test_a_long_table_scrolls_below_its_heads_and_is_whole_on_paper(visit: Any, pages: Any) -> None:
+    page = visit(pages.large).page
+    box, head = (page.locator(f"#table-head_to_head {part}") for part in (".scroll", "thead th >> nth=1"))
+    assert box.evaluate("box => box.scrollHeight > box.clientHeight")
+    before = head.bounding_box()["y"]
+    box.evaluate("box => { box.scrollTop = 500 }")
+    assert head.bounding_box()["y"] == pytest.approx(before, abs=2)
+    page.emulate_media(media="print")
+    assert box.evaluate("box => box.scrollHeight <= box.clientHeight + 1")
+
+
 @pytest.mark.parametrize(("width", "stands"), [(1600, "beside"), (1000, "below")])
 def test_captions_stand_beside_their_figure_where_there_is_room(
     visit: Any, pages: Any, width: int, stands: str
@@ -296,7 +307,7 @@ def test_hostile_names_are_words(visit: Any, pages: Any) -> None:
 
 def test_the_index_leads_to_the_pages(visit: Any, pages: Any) -> None:
     page = visit(pages.index).page
-    assert page.get_by_role("article").count() == 2
+    assert page.get_by_role("article").count() == 3
     assert page.get_by_role("link", name="capacity").get_attribute("href") == "capacity/report/report.html"
     targets = page.evaluate("[...document.querySelectorAll('article a')].map(link => link.href)")
-    assert set(targets) == {pages.plain.as_uri(), pages.eventful.as_uri()}
+    assert set(targets) == {pages.plain.as_uri(), pages.eventful.as_uri(), pages.large.as_uri()}

@@ -36,6 +36,13 @@ def write_single(root: Path, *, name: str = "capacity") -> SweepFolder:
     return write_study(root, [Study(make_spec(), {0: [1.7]}, step_time_s=None)], name=name, expected=EXPECTED)
 
 
+def write_large(root: Path) -> SweepFolder:
+    """Fifty configurations."""
+    studies = [Study(make_spec(), {0: [2.0, 1.8, 1.7]}, is_twin=True)]
+    studies += [Study(make_spec(num_experts=2 + i), {0: [1.9, 1.7, 1.65 - i / 1000]}) for i in range(49)]
+    return write_study(root, studies, name="large")
+
+
 def write_eventful(root: Path) -> SweepFolder:
     """A sweep still under way, from two commits and machines, with names that are not kind to HTML."""
     dense, few, many = make_spec(), make_spec(num_experts=4), make_spec(num_experts=16)
