@@ -1,6 +1,5 @@
 """The runs of a sweep by configuration: what the manifest asks for, and what is there."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,14 @@ from switchbench.caveats import Caveat
 from switchbench.compare.curves import Curve, CurvePoint
 from switchbench.record import RunRecord, TimingRecord
 from switchbench.store import Manifest, ManifestCell
+
+LARGEST_QUALITY = 1e6
+"""Nats per token, or bits per byte, above which a run has diverged, whatever it says of itself: worse than any text."""
+
+
+def is_quality(value: float | None) -> bool:
+    """Whether a number can be the nll of a run, or its bits per byte: not below 0, not beyond all bounds, not NaN."""
+    return value is not None and 0 <= value <= LARGEST_QUALITY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +48,17 @@ class Configuration:
     @cached_property
     def finished(self) -> dict[int, RunRecord]:
         """The ends of the runs that went well, by seed: what means are taken over."""
-        return {seed: row for seed, row in self.ends.items() if row.status == "ok"}
+        return {seed: row for seed, row in self.ends.items() if _went_well(row)}
 
     @cached_property
     def failed(self) -> dict[int, RunRecord]:
         """The ends of the runs that did not go well, diverged ones included, by seed."""
-        return {seed: row for seed, row in self.ends.items() if row.status != "ok"}
+        return {seed: row for seed, row in self.ends.items() if not _went_well(row)}
 
     @cached_property
     def diverged(self) -> tuple[int, ...]:
-        """Seeds whose run diverged: results, and bad ones."""
-        return tuple(seed for seed, row in self.ends.items() if row.status == "diverged")
+        """Seeds whose run diverged: results, and bad ones. So are runs with an nll that is not finite, or enormous."""
+        return tuple(seed for seed, row in self.failed.items() if row.status == "diverged" or _is_beyond_bounds(row))
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -64,7 +71,7 @@ class Configuration:
         return {
             seed: curve_of((*self.earlier.get(seed, ()), end))
             for seed, end in self.finished.items()
-            if end.nll is not None and math.isfinite(end.nll) and end.tokens_seen is not None
+            if end.nll is not None and end.tokens_seen is not None
         }
 
     @property
@@ -75,7 +82,7 @@ class Configuration:
             caveats.append(Caveat.SINGLE_SEED)
         if self.is_tuned_at_edge:
             caveats.append(Caveat.TUNED_AT_EDGE)
-        if self.missing or any(row.status != "diverged" for row in self.failed.values()):
+        if self.missing or len(self.failed) > len(self.diverged):
             caveats.append(Caveat.MISSING_RUNS)
         if self.diverged:
             caveats.append(Caveat.DIVERGED_RUNS)
@@ -147,7 +154,7 @@ def curve_of(rows: Sequence[RunRecord]) -> Curve:
             executed_flops=row.executed_train_flops,
         )
         for row in rows
-        if row.nll is not None and math.isfinite(row.nll) and row.tokens_seen
+        if row.nll is not None and is_quality(row.nll) and row.tokens_seen
     )
     return tuple(sorted(points, key=lambda point: point.tokens))
 
@@ -162,6 +169,15 @@ def mixture_caveats(rows: Sequence[RunRecord]) -> tuple[Caveat, ...]:
     if len({(row.device, row.threads, row.precision, row.allocator) for row in rows}) > 1:
         caveats.append(Caveat.MIXED_EXECUTION)
     return tuple(caveats)
+
+
+def _went_well(row: RunRecord) -> bool:
+    """Whether a run ended well: an nll that none can have is not one; without any it may have other measures."""
+    return row.status == "ok" and (row.nll is None or is_quality(row.nll))
+
+
+def _is_beyond_bounds(row: RunRecord) -> bool:
+    return row.nll is not None and not row.nll <= LARGEST_QUALITY
 
 
 def _twins(cells: Sequence[ManifestCell]) -> dict[str, tuple[str, ...]]:

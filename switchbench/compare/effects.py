@@ -206,7 +206,10 @@ def _prior(variances: _Floats, freedom: _Floats, *, pooled: float) -> tuple[floa
     The logarithms of the variances scatter by ``trigamma(f/2)`` if the true ones are alike; what they scatter beyond
     that is ``trigamma(d0/2)``. Where they do not, d0 is infinite and s0² the pooled variance.
     """
-    logs = np.log(np.maximum(variances, SMALLEST_VARIANCE * np.median(variances)))
+    least = SMALLEST_VARIANCE * float(np.median(variances))
+    if least == 0:  # of half of the configurations all runs are alike: there are no logarithms to look at
+        return pooled, math.inf
+    logs = np.log(np.maximum(variances, least))
     logs = logs - digamma(freedom / 2) + np.log(freedom / 2)
     excess = float(np.var(logs, ddof=1) - polygamma(1, freedom / 2).mean())
     if not excess > 0:

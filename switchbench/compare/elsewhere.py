@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from switchbench.caveats import Caveat, in_order
 from switchbench.compare.configurations import Configuration
-from switchbench.compare.intervals import Contrast, add_errors
+from switchbench.compare.intervals import Contrast, add_errors, ratio_interval
 from switchbench.compare.pairs import Pair
 from switchbench.compare.scaling import COSTLESS
 from switchbench.compare.step_times import log_error, step_time_contrast
@@ -204,20 +204,15 @@ def _judge(
         machine=machine,
         precision=precision,
         step_time_ratio=None if ratio is None else math.exp(ratio.value),
-        step_time_ratio_ci95=None if ratio is None else _interval(ratio),
+        step_time_ratio_ci95=None if ratio is None else ratio_interval(ratio),
         break_even=break_even.value,
         ci95=break_even.ci95,
         bound=break_even.bound,
         time_speedup=None if break_even.value is None or ratio is None else break_even.value / math.exp(ratio.value),
-        time_speedup_ci95=None if speedup is None else _interval(speedup),
+        time_speedup_ci95=None if speedup is None else ratio_interval(speedup),
         verdict=verdict,
         caveats=in_order([*break_even.caveats, *caveats]),
     )
-
-
-def _interval(contrast: Contrast) -> tuple[float, float]:
-    low, high = contrast.interval()
-    return math.exp(low), math.exp(high)
 
 
 def _find(configuration: Configuration, file: BenchFile, *, precision: str) -> BenchRow | None:

@@ -168,7 +168,7 @@ def _mean_peak(side: Configuration, seeds: Sequence[int]) -> float | None:
 
 
 def _mean_bits(side: Configuration, seeds: Sequence[int]) -> float | None:
-    known = [bits for seed in seeds if (bits := side.ends[seed].bits_per_byte) is not None and math.isfinite(bits)]
+    known = [bits for seed in seeds if (bits := side.ends[seed].bits_per_byte) is not None]
     return fmean(known) if len(known) == len(seeds) else None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from switchbench.caveats import Caveat, in_order
-from switchbench.compare.intervals import jackknife_ci95
+from switchbench.compare.intervals import MOST_LOG, jackknife_ci95
 from switchbench.compare.pairs import timing_caveats
 from switchbench.compare.pool import RESOURCES, Member, Pool, Resource
 from switchbench.compare.reach import Reach, Stretch, stretches_of
@@ -140,7 +140,7 @@ def _interval(
         return None, []
     logs = [math.log(each[1].low) for each in others]
     interval = jackknife_ci95(math.log(stretches[1].low), leave_one_out=logs)
-    return interval and (math.exp(interval[0]), math.exp(interval[1])), []
+    return interval and (math.exp(max(interval[0], -MOST_LOG)), math.exp(min(interval[1], MOST_LOG))), []
 
 
 def _caveats(pool: Pool, resource: Resource) -> list[str]:

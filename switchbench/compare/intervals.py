@@ -7,6 +7,9 @@ from statistics import fmean
 
 from scipy.special import stdtr, stdtrit
 
+MOST_LOG = 700.0
+"""Logarithms of ratios that are shown are at most this, either way: e to that is just below the largest number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
@@ -47,6 +50,18 @@ class Contrast:
         if self.standard_error == 0:
             return 0.5 if distance == 0 else float(distance < 0)
         return float(stdtr(self.degrees_of_freedom, -distance / self.standard_error))
+
+
+def ratio_interval(contrast: Contrast, confidence: float = 0.95) -> tuple[float, float]:
+    """Give the interval of a ratio whose logarithm is known; its ends lie within e^±``MOST_LOG``.
+
+    One degree of freedom at a confidence of 0.999999 makes it wider than numbers go: then it says nothing all the same.
+
+    >>> ratio_interval(Contrast(value=0.0, standard_error=1.0, degrees_of_freedom=1), 0.9999)[1] > 1e300
+    True
+    """
+    low, high = contrast.interval(confidence)
+    return math.exp(max(low, -MOST_LOG)), math.exp(min(high, MOST_LOG))
 
 
 def t_quantile_975(degrees_of_freedom: int) -> float:

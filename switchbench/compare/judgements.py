@@ -8,6 +8,7 @@ from statistics import fmean
 from switchbench.caveats import Caveat
 from switchbench.compare.configurations import Configuration
 from switchbench.compare.effects import Noise
+from switchbench.compare.equal_time import ISO_TIME
 from switchbench.compare.matches import sort_kinds
 from switchbench.compare.measures import DIFFERENCES, MEASURES, SPEEDUPS, Comparison
 from switchbench.compare.pairs import Pair, fit_qualities, timing_caveats
@@ -36,11 +37,13 @@ class Rules:
     """The smallest difference in quality that matters, as a share of the dense twin's nll or bits per byte."""
 
     def is_primary(self, comparison: Comparison) -> bool:
-        """Whether a comparison asks what the primary pair asks, in whatever else the two are twins."""
-        return self.primary is not None and (self.primary.sparse, self.primary.dense) == (
-            comparison.sparse,
-            comparison.dense,
-        )
+        """Whether a comparison asks what the primary pair asks, in whatever else the two are twins.
+
+        At equal time the same two are another question: how good the dense one is before, or without, its end.
+        """
+        if self.primary is None or (comparison.matched_on == ISO_TIME) != (self.primary.matched_on == ISO_TIME):
+            return False
+        return (self.primary.sparse, self.primary.dense) == (comparison.sparse, comparison.dense)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from switchbench.compare.intervals import Contrast
+from switchbench.compare.intervals import Contrast, ratio_interval
 from switchbench.compare.verdicts import Verdict
 
 Measure = Literal[
@@ -51,6 +51,9 @@ class Comparison:
     * ``step_time_ratio``: exclusive step times of this machine, to be held against the break-even ratio;
     * ``flops_ratio_provisioned``: training FLOPs, padding counted;
     * ``peak_memory_ratio``: peak memory, means over seeds.
+
+    Quality is the dropless nll throughout, which no capacity enters, so that models may be compared whatever
+    ``eval_capacity_factor`` they have; ``nll_capacity``, where it does, is shown and never compared.
 
     Speed-ups and ratios take the same seeds on both sides, those that went well in both: a seed stands for the same
     order of the data and the same initial weights where the twins share them. Their errors are of the jackknife over
@@ -120,9 +123,11 @@ class Comparison:
         )
 
     def interval(self, confidence: float) -> tuple[float, float] | None:
-        """Give the interval at another confidence than 95%; None where there is none."""
+        """Give the interval at another confidence than 95%, of ratios clamped as in ``ratio_interval``; None: none."""
         gain = self.gain
         if gain is None or self.ci95 is None:
             return None
+        if self.measure not in DIFFERENCES:
+            return ratio_interval(gain, confidence)
         low, high = gain.interval(confidence)
-        return (-high, -low) if self.measure in DIFFERENCES else (math.exp(low), math.exp(high))
+        return -high, -low

@@ -1,6 +1,5 @@
 """Pairs of a sparse configuration and its dense twin, measured against each other at equal quality."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -8,11 +7,11 @@ from statistics import fmean
 from typing import Literal
 
 from switchbench.caveats import OF_WALL_CLOCK, Caveat, in_order
-from switchbench.compare.configurations import Configuration, mixture_caveats
+from switchbench.compare.configurations import Configuration, is_quality, mixture_caveats
 from switchbench.compare.curves import Crossing, first_crossing
 from switchbench.compare.effects import Effects, Observation, fit_effects
 from switchbench.compare.estimation import Sides, each_seed, error_of, estimate
-from switchbench.compare.intervals import Contrast
+from switchbench.compare.intervals import Contrast, ratio_interval
 from switchbench.compare.matches import Match, find_matches
 from switchbench.compare.measures import DIFFERENCES, MEASURES, Comparison, Measure
 from switchbench.compare.speedups import Estimate
@@ -98,7 +97,7 @@ def observe_qualities(
         Observation(config_id=each.config_id, block=f"{seed}/{row.replicate or 0} {row.data_fingerprint}", value=value)
         for each in configurations
         for seed, row in each.finished.items()
-        if (value := getattr(row, column)) is not None and math.isfinite(value)
+        if is_quality(value := getattr(row, column))
     ]
 
 
@@ -197,14 +196,13 @@ def _compare(match: Match, *, sweep: str, target_nll: float | None, effects: dic
 
 
 def _interval(measure: Measure, contrast: Contrast) -> tuple[float, float]:
-    low, high = contrast.interval()
-    return (low, high) if measure in DIFFERENCES else (math.exp(low), math.exp(high))
+    return contrast.interval() if measure in DIFFERENCES else ratio_interval(contrast)
 
 
 def _seeds_with_bits(match: Match) -> tuple[int, ...]:
     """The seeds that both sides have bits per byte of."""
     known = [
-        {seed for seed, row in side.finished.items() if row.bits_per_byte is not None}
+        {seed for seed, row in side.finished.items() if is_quality(row.bits_per_byte)}
         for side in (match.dense, match.sparse)
     ]
     return tuple(seed for seed in match.sparse.finished if seed in known[0] & known[1])

@@ -12,6 +12,8 @@ from switchbench.units import UNKNOWN
 
 SMALLEST_P = 0.001
 """Smaller p-values are printed as smaller than this."""
+NO_NOISE = 1e-9
+"""Nats per token: less noise than this is rounding, not runs that differ."""
 
 
 def verdicts_table(contents: Contents, verdict: SweepVerdict) -> Table | None:
@@ -172,4 +174,6 @@ def _how_to_read(verdict: SweepVerdict) -> str:
         else:
             alike = f", and does not differ between configurations{tested}" if tested else ""
         sentences.append(f"The noise is that of the whole sweep beside configuration and seed: {deviation}{alike}.")
+        if noise.variance <= NO_NOISE**2:
+            sentences.append("Real runs have some: where all are alike to the last digits, no interval means anything.")
     return " ".join(sentences)

@@ -178,8 +178,8 @@ def test_what_diverged_was_not_timed_or_has_no_nll_is_not_chosen():
 
 def test_a_seed_without_an_nll_counts_for_nobody():
     study = make_study(noise=0.0)
-    nan = study[4].ends[0].model_copy(update={"nll": math.nan})
-    pool = pool_of([*study[:4], replace(study[4], ends=study[4].ends | {0: nan})])
+    unknown = study[4].ends[0].model_copy(update={"nll": None})
+    pool = pool_of([*study[:4], replace(study[4], ends=study[4].ends | {0: unknown})])
     found = best_under([Budget(resource="train_time_s", amount=1e9)], pool, sweep="s")
     assert found.seeds == (1, 2, 3)
     assert found.delta_nll == pytest.approx(-0.02)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from switchbench.compare.intervals import Contrast, add_errors, jackknife, t_quantile_975
+from switchbench.compare.intervals import Contrast, add_errors, jackknife, ratio_interval, t_quantile_975
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 7, 100])
@@ -59,3 +59,14 @@ def test_errors_are_added_in_quadrature():
     assert (found.value, found.standard_error) == (1.0, 5.0)
     assert found.degrees_of_freedom == pytest.approx(25**2 / (81 / 4 + 256 / 9))
     assert add_errors(1.0, [(0.0, 4), (0.0, 9)]).degrees_of_freedom == 4
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.999999])
+def test_the_interval_of_a_ratio_ends_where_numbers_do(confidence: float):
+    """One degree of freedom at such a confidence: 636,619 standard errors, and e to that is no number."""
+    narrow = Contrast(value=0.1, standard_error=0.01, degrees_of_freedom=5)
+    assert ratio_interval(narrow, confidence) == pytest.approx(tuple(map(math.exp, narrow.interval(confidence))))
+    wide = Contrast(value=0.1, standard_error=1e5, degrees_of_freedom=1)
+    low, high = ratio_interval(wide, confidence)
+    assert 0 < low < 1e-300
+    assert 1e300 < high < math.inf

@@ -193,3 +193,13 @@ def test_other_confidences_have_intervals_of_their_own():
     assert wide[0] < difference.ci95[0] < difference.ci95[1] < wide[1]
     steps: Comparison = pair_of(shifted(-0.1)).measured("step_speedup")
     assert steps.interval(0.95) == pytest.approx(steps.ci95)
+
+
+def test_at_equal_time_the_two_of_the_primary_pair_are_another_question():
+    """It is one among all sparse configurations that are compared at equal time, so that it is corrected like them."""
+    (pair, *_), _ = judged(*sweep_of(shifted(-0.05)))
+    comparison = pair.measured("delta_nll")
+    rules = Rules(primary=PrimaryPair(sparse=comparison.sparse, dense=comparison.dense, matched_on="iso_flop"))
+    assert rules.is_primary(comparison)
+    assert rules.is_primary(replace(comparison, matched_on="iso_flop+iso_active_params"))
+    assert not rules.is_primary(replace(comparison, matched_on="iso_time"))
