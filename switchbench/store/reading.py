@@ -30,7 +30,7 @@ IDENTITY: dict[type[Record], tuple[str, ...]] = {
 """Columns that say what a file of each table is about: two files about the same thing are one too many."""
 
 BATCH = 32
-"""Files whose columns become rows in one go; not all at once, since memory would hold every table, and holes after it."""
+"""Files whose columns become rows in one go; of more, memory would hold every table, and holes after them."""
 _MAKE_ANEW: dict[type[Record], str] = {
     RunRecord: "The sweep's command trains its run anew.",
     StepRecord: "The sweep's command trains its run anew, and draws the curve with it.",
