@@ -32,6 +32,9 @@ _GOODNESS = (
 """How good a law is, in the order of the rows: on what it has not seen first, R² last."""
 _OWN = (Caveat.UNIDENTIFIED, Caveat.AT_BOUND)
 """Caveats of single parameters, which a whole fit lists as well."""
+SHORT_STEPS = 50
+"""Optimizer steps below which the loss of a run is that of a beginning, on its way down from the logarithm of the
+vocabulary: it depends on how fast learning starts, and hardly on the size."""
 _METHODS = {
     "percentile": "percentiles of a bootstrap",
     "cluster_t": "cluster-robust, Student's t",
@@ -172,6 +175,13 @@ def _notes(found: SweepFit, answer: Mapping[str, Any]) -> Iterator[str]:
         f"{found.reason}; fitted to {rows['used']} annealed points of {rows['read']}{where}{left_out}. N counts the "
         "matmul parameters that a token meets, router and output projection in, embedding lookup out."
     )
+    steps = [row.step for row in found.rows if row.step is not None]
+    if steps and min(steps) < SHORT_STEPS:
+        some = "These" if max(steps) < SHORT_STEPS else "Some of these"
+        yield (
+            f"{some} are runs of {min(steps)} steps and more: in the first {SHORT_STEPS} the loss tells how fast "
+            "learning starts, not what a size is good for. Do not extrapolate from them."
+        )
     method = f"{_METHODS[intervals['method']]}, over {intervals['groups']} groups"
     yield f"[ ] is a 95% interval: {method} ({intervals['reason']})."
     held = answer["goodness"]["hold_out"]

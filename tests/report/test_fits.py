@@ -106,3 +106,14 @@ def test_settings_that_the_law_ignores_are_a_caveat(sweep: SweepReport):
         drawn = fits_table(each)
         assert drawn is not None
         assert all(("VARYING_SETTINGS" in row.cells[4].caveats) == expected for row in drawn.rows)
+
+
+def test_runs_that_have_hardly_begun_are_no_evidence_of_what_a_size_is_good_for(sweep: SweepReport, table: Table):
+    assert not any("how fast learning starts" in note for note in table.notes)
+    rows = tuple(row.model_copy(update={"step": 20}) for row in sweep.runs)
+    short = fits_table(SweepFit(answer=dict(sweep.fits[0]), reason="routed", rows=rows))
+    assert short is not None
+    assert any(note.startswith("These are runs of 20 steps") for note in short.notes)
+    mixed = fits_table(SweepFit(answer=dict(sweep.fits[0]), reason="routed", rows=(*rows, *sweep.runs)))
+    assert mixed is not None
+    assert any(note.startswith("Some of these are runs of 20 steps") for note in mixed.notes)
