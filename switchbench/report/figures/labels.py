@@ -41,7 +41,7 @@ def shortened(text: str, *, longest: int = LONGEST) -> str:
 
 
 def name_of(configuration: Configuration, *, among: Sequence[Configuration]) -> str:
-    """Say in a few words what tells a configuration from the others; a capacity factor is a CF.
+    """Say in a few words what tells a configuration from the others; a capacity factor is a CF, a learning rate an lr.
 
     Args:
         configuration: The configuration.
@@ -58,7 +58,9 @@ def names_of(configurations: Sequence[Configuration], *, among: Sequence[Configu
         among: All configurations of the sweep.
     """
     names = describe_all(configurations, among=among)
-    return [names[each.config_id].replace("capacity factor", "CF") for each in configurations]
+    return [
+        names[each.config_id].replace("capacity factor", "CF").replace("learning rate", "lr") for each in configurations
+    ]
 
 
 def what_differs(names: Sequence[str]) -> list[str]:

@@ -17,7 +17,11 @@ _SECTIONS = {
     "figures": ("Figures", (), ("quality", "parameters", "seeds")),
     "budgets": ("Budgets", ("frontier",), ("frontier",)),
     "cost": ("Cost", ("cost", "break_even", "step_times", "scaling", "estimates"), ("scaling", "estimates")),
-    "routing": ("Routing health", ("routing", "specialization", "capacity"), ("expert_load", "capacity")),
+    "routing": (
+        "Routing health",
+        ("routing", "specialization", "capacity"),
+        ("expert_load", "specialization", "capacity"),
+    ),
     "fits": ("Fits", ("fits",), ("residuals",)),
     "tuning": ("Tuning", ("tuning",), ()),
     "controls": ("Controls", ("controls",), ()),

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from switchbench.report import build_report
-from switchbench.report.figures import Figure
+from switchbench.report.figures import Figure, draw_figures
 from switchbench.report.page import IndexEntry, render_index, render_page
+from switchbench.report.page.sections import arrange
 from switchbench.report.page.verdict import view_verdict
 from tests.factories import Study, make_spec, write_study
-from tests.report.page.made_up import CLOSING, HOSTILE, LONG, write_eventful, write_plain
+from tests.report.page.made_up import CLOSING, HOSTILE, LONG, write_eventful, write_plain, write_single
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 DRAWN = Figure(
@@ -171,6 +172,17 @@ def test_figures_stand_with_their_tables_and_are_numbered_where_they_are_drawn(t
     places = [text.index(words, text.index("head to head".capitalize()) + 60) for words in order]
     assert places == sorted(places)
     assert "Figure 5" not in text
+
+
+def test_every_figure_has_a_section_of_its_own_choice(tmp_path: Path) -> None:
+    write_single(tmp_path)
+    (sweep,) = build_report(tmp_path).sweeps
+    figures = draw_figures(sweep)
+    sections = {section.id: section.figures for section in arrange(sweep, figures=figures).sections}
+    placed = {key: [view.figure.key for view in views] for key, views in sections.items() if views}
+    assert sorted(key for keys in placed.values() for key in keys) == sorted(figure.key for figure in figures)
+    assert placed["figures"] == ["quality", "parameters", "seeds"]  # so none is there since nobody thought of it
+    assert all(view.number is None for views in sections.values() for view in views)
 
 
 def test_a_sweep_under_way_says_what_is_missing_and_how_to_go_on(tmp_path: Path) -> None:
