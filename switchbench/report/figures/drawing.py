@@ -18,6 +18,7 @@ from switchbench.report.figures.quality import sketch_quality
 from switchbench.report.figures.residuals import sketch_residuals
 from switchbench.report.figures.scaling import sketch_scaling
 from switchbench.report.figures.seeds import sketch_seeds
+from switchbench.report.figures.specialization import sketch_specialization
 from switchbench.report.figures.style import figure_style, lay_out
 from switchbench.report.figures.svg import to_svg
 
@@ -28,6 +29,7 @@ _SKETCHES: tuple[Callable[[Evidence], Sketch], ...] = (
     sketch_seeds,
     sketch_capacity,
     sketch_expert_load,
+    sketch_specialization,
     sketch_scaling,
     sketch_residuals,
     sketch_estimates,

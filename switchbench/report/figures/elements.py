@@ -16,7 +16,7 @@ class Figure:
 
     key: str
     """``quality``, ``parameters``, ``capacity``, ``expert_load``, ``frontier``, ``estimates``, ``seeds``,
-    ``residuals`` or ``scaling``."""
+    ``residuals``, ``scaling`` or ``specialization``."""
     title: str
     """What it shows, in a few words."""
     caption: str
