@@ -1,5 +1,6 @@
 import dataclasses
 import multiprocessing
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -21,6 +22,7 @@ from switchbench.launch.events import (
     TimingProgressed,
     Warned,
 )
+from switchbench.launch.locks import MACHINE_LOCK_NAME, Lock
 from switchbench.launch.plan import Plan, in_starting_order, make_plan
 from switchbench.launch.run import Outcome, WorkerFunctions, run_plan
 from switchbench.store import read_manifest, read_runs, read_statuses, timed_configs
@@ -139,6 +141,21 @@ def test_everything_is_timed_once_with_the_first_seeds_weights(plan_of: PlanOf, 
     assert {timing["run_id"] for timing in timings} == first_runs
     assert all(timing["trained_weights"] for timing in timings)
     assert not list(plan.folder.checkpoints.iterdir())
+
+
+def test_step_times_are_written_before_another_command_may_measure(plan_of: PlanOf, run_it: RunIt) -> None:
+    """Or one that has waited would not know of them, and measure all again, without the weights that are gone."""
+    was_free: list[bool] = []
+
+    def try_to_measure(event: Event) -> None:
+        if isinstance(event, TimingEnded):
+            lock = Lock(Path(tempfile.gettempdir()) / MACHINE_LOCK_NAME)
+            was_free.append(lock.try_acquire())
+            lock.release()
+
+    plan = plan_of(seeds=[WELL])
+    run_it(plan, on_event=try_to_measure)
+    assert was_free == [False]
 
 
 def test_when_the_first_seed_fails_a_later_ones_weights_are_timed(plan_of: PlanOf, run_it: RunIt) -> None:
