@@ -173,7 +173,10 @@ def _how_to_read(verdict: SweepVerdict) -> str:
             alike = f"; as configurations differ in it{tested}, each has its own, drawn toward the others'"
         else:
             alike = f", and does not differ between configurations{tested}" if tested else ""
-        sentences.append(f"The noise is that of the whole sweep beside configuration and seed: {deviation}{alike}.")
+        sentences.append(
+            f"The noise is that of the whole sweep beside configuration and seed: {deviation}{alike}. A pair whose own "
+            "seeds scatter more is judged by those."
+        )
         if noise.variance <= NO_NOISE**2:
             sentences.append("Real runs have some: where all are alike to the last digits, no interval means anything.")
     return " ".join(sentences)
