@@ -13,6 +13,7 @@ from switchbench import __version__
 from switchbench.report.elements import SweepReport
 from switchbench.report.figures import Figure
 from switchbench.report.page.sections import arrange
+from switchbench.report.page.verdict import view_verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,8 @@ def render_index(entries: Sequence[IndexEntry], *, inputs: str) -> str:
         entries: The sweeps, and where their pages are.
         inputs: As in ``render_page``.
     """
-    return _render("index.html.jinja", entries=entries, inputs=inputs)
+    told = [(entry, view_verdict(entry.sweep)) for entry in entries]
+    return _render("index.html.jinja", entries=told, inputs=inputs)
 
 
 def _render(template: str, **values: object) -> str:
