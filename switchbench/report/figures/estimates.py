@@ -47,7 +47,7 @@ def sketch_estimates(evidence: Evidence) -> Sketch:
     """
     shown = estimate_panels(evidence)
     if not shown:
-        lacks = "No run has both an estimate and a measurement; `switchbench sweep` notes estimates before it starts."
+        lacks = "No run has both an estimate and a measurement; switchbench sweep notes estimates before it starts."
         return Sketch(key="estimates", title=_TITLE, missing=lacks)
     counts = [
         f"{sum(error <= BAND for error in panel.errors)} of {len(panel.errors)} runs in {panel.quantity} (median error "
