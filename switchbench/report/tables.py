@@ -29,6 +29,11 @@ from switchbench.report.scaling import scaling_table
 from switchbench.report.specialization import specialization_table
 from switchbench.report.verdicts import verdicts_table
 
+_OF_EVALUATION = (
+    "nll with capacity is taken at each row's own evaluation capacity, by default that of its training: rows differ in "
+    "it, so that their difference is not one of the models alone. nll is dropless in all of them."
+)
+
 
 def build_tables(
     configurations: Sequence[Configuration],
@@ -148,4 +153,13 @@ def _capacity(contents: Contents) -> Table:
     ordered = [sorted(group, key=capacity_factor) for group in groups.values()]
     if all(len(group) == 1 for group in ordered):  # only one capacity factor: nothing to set apart
         ordered = [[configuration for group in ordered for configuration in group]]
-    return configuration_table("capacity", "What capacity buys", columns, contents, groups=ordered, cells=cells)
+    factors = {row.eval_capacity_factor for each in sparse for row in each.finished.values()}
+    return configuration_table(
+        "capacity",
+        "What capacity buys",
+        columns,
+        contents,
+        groups=ordered,
+        cells=cells,
+        notes=(_OF_EVALUATION,) if len(factors) > 1 else (),
+    )

@@ -116,11 +116,13 @@ def test_capacity_stands_in_order_for_each_number_of_experts(tmp_path: Path):
     assert cell(shown, SPARSE.config_id, "dropped_token_fraction_last_quarter").text == "4.00 ± 0.00%"
     provisioned = [cell(shown, spec.config_id, "provisioned_train_flops").value for spec in (TIGHT, SPARSE)]
     assert provisioned[0] < provisioned[1]
+    assert any("evaluation capacity" in note for note in shown.notes)
 
 
 def test_one_capacity_factor_makes_one_group(tmp_path: Path):
     sweep = report_of(tmp_path, *(Study(make_spec(num_experts=experts), BETTER) for experts in (4, 8, 16)))
     assert [row.starts_group for row in table(sweep, "capacity").rows] == [True, False, False]
+    assert table(sweep, "capacity").notes == ()
 
 
 def test_peak_memory_is_the_largest_of_the_seeds(tmp_path: Path):
