@@ -1,5 +1,6 @@
 """Evaluation on held-out text: dropless, deterministic, and without auxiliary terms; with limited experts beside it."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from switchbench.cost.stages import LOSS_SLICES
 from switchbench.data.batches import Batch, held_out_batches
 from switchbench.model.ffn import DenseFFN, SwitchFFN
 from switchbench.model.router import Routing
@@ -103,11 +105,14 @@ def ffn_rms_ratio(model: Transformer, token_BS: Tensor) -> float | None:
 
     Args:
         model: The model; not changed.
-        token_BS: Tokens to run it on.
+        token_BS: Tokens to run it on: the first of its routing groups, which is as much as always fits a device.
 
     Returns:
         None for a dense model.
     """
+    ffn = model.spec.ffn
+    if not isinstance(ffn, SparseFFNSpec):
+        return None
     ratios: list[float] = []
 
     def compare(layer: SwitchFFN, args: tuple[Tensor, ...], output: tuple[Tensor, Routing]) -> None:
@@ -122,9 +127,8 @@ def ffn_rms_ratio(model: Transformer, token_BS: Tensor) -> float | None:
 
     hooks = [module.register_forward_hook(compare) for module in model.modules() if isinstance(module, SwitchFFN)]
     try:
-        ffn = model.spec.ffn
-        limit = ffn.capacity_factor if isinstance(ffn, SparseFFNSpec) and not ffn.is_causal else None
-        model(token_BS, capacity_factor=limit)
+        sequences = (ffn.routing_group_tokens or token_BS.numel()) // token_BS.shape[1]
+        model(token_BS[:sequences], capacity_factor=None if ffn.is_causal else ffn.capacity_factor)
     finally:
         for hook in hooks:
             hook.remove()
@@ -151,10 +155,18 @@ def _score(
             output = model(inputs_BS, capacity_factor=capacity_factor, group_tokens=group)
             if tally is not None:
                 tally.add(output.routings, token_T=inputs_BS.flatten())
-            targets = part.targets_BS.to(device).flatten()
-            total += F.cross_entropy(output.logits_BSV.flatten(0, 1), targets, reduction="sum").double()
+            total += _sum_of_nll(output.logits_BSV.flatten(0, 1), part.targets_BS.to(device).flatten())
             num_tokens += count
+            del output  # its logits are not to stay while those of the next part are made
     return float(total) / num_tokens, num_tokens
+
+
+def _sum_of_nll(logits_TV: Tensor, target_T: Tensor) -> Tensor:
+    """Sum of the targets' nll, in float64; in slices, since beside all logits there is no room for a second of them."""
+    size = math.ceil(len(target_T) / LOSS_SLICES)
+    slices = zip(torch.split(logits_TV, size), torch.split(target_T, size), strict=True)
+    sums = [F.cross_entropy(rows_TV, targets, reduction="sum").double() for rows_TV, targets in slices]
+    return torch.stack(sums).sum()
 
 
 def _whole_groups_and_rest(batch: Batch, *, group_tokens: int) -> list[Batch]:

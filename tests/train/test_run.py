@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from switchbench.cost import count_train_flops
+from switchbench.data.batches import Batch
 from switchbench.data.corpora import PreparedCorpus, prepare_corpus, read_tokens
 from switchbench.device import machine_facts
 from switchbench.model.transformer import build_model
 from switchbench.record import Progress, RunResult
 from switchbench.spec import ExecutionSpec, RunSpec
 from switchbench.train import checkpoint, run, train_run
-from switchbench.train.evaluate import evaluate, ffn_rms_ratio
+from switchbench.train.evaluate import evaluate, ffn_rms_ratio, score_dropless
 from switchbench.train.provenance import provenance
 from switchbench.train.steps import learning_rate_at, restore_state, save_state, start_training, take_step
 from tests.specs import sparse, tiny_run
@@ -186,6 +188,24 @@ def test_the_gate_shrinks_a_fresh_sparse_layer_and_unit_at_init_undoes_it() -> N
     assert 0.9 < ratio["unit_at_init"] < 1.1
     assert ffn_rms_ratio(build_model(tiny_run()), tokens) is None
     assert ffn_rms_ratio(build_model(tiny_run(ffn=sparse(num_experts=1))), tokens) == pytest.approx(1.0)
+
+
+def test_the_gate_is_looked_at_on_the_first_routing_group() -> None:
+    """As much as always fits a device: a whole batch may not."""
+    tokens = torch.randint(0, 256, (8, 32), generator=torch.Generator().manual_seed(0))
+    model = build_model(tiny_run(ffn=sparse(routing_group_tokens=64)))
+    assert ffn_rms_ratio(model, tokens) == ffn_rms_ratio(model, tokens[:2]) != ffn_rms_ratio(model, tokens[2:])
+
+
+@pytest.mark.parametrize("sequences", [1, 3, 8])
+def test_the_nll_is_that_of_all_logits_at_once(sequences: int) -> None:
+    generator = torch.Generator().manual_seed(sequences)
+    token_BS, target_BS = (torch.randint(0, 256, (sequences, 32), generator=generator) for _ in range(2))
+    model, batch = build_model(tiny_run()), Batch(inputs_BS=token_BS, targets_BS=target_BS)
+    with torch.no_grad():
+        logits_TV = model(token_BS, capacity_factor=None).logits_BSV.flatten(0, 1)
+    expected = F.cross_entropy(logits_TV.double(), target_BS.flatten()).item()
+    assert score_dropless(model, [batch], spec=tiny_run()) == pytest.approx(expected, rel=1e-6)
 
 
 def test_evaluation_with_limited_experts_differs_from_the_dropless_one(corpus: PreparedCorpus) -> None:
