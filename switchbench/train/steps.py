@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -125,7 +125,8 @@ def take_step(
         with part("backward"):
             (objective / num_micro_batches).backward()  # type: ignore[no-untyped-call]
         nlls.append(nll.detach())
-        routings += decisions
+        # Copied where others are to follow: left in the midst of what was freed, they would part its places.
+        routings += decisions if num_micro_batches == 1 else [_copy(routing) for routing in decisions]
         del objective, nll, decisions  # what the backward pass kept of them is not to stay while the next one runs
     with part("optimizer"):
         gradient_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), state.spec.train.gradient_clip)
@@ -136,6 +137,11 @@ def take_step(
         state.model.update_choice_biases(tuple(routings))
     nll = nlls[0] if num_micro_batches == 1 else torch.stack(nlls).mean()
     return StepOutcome(nll=nll, gradient_norm=gradient_norm.detach(), routings=tuple(routings))
+
+
+def _copy(routing: Routing) -> Routing:
+    tensors: dict[str, Any] = {name: value for name, value in vars(routing).items() if isinstance(value, Tensor)}
+    return replace(routing, **{name: value.detach().clone() for name, value in tensors.items()})
 
 
 def _micro_batches(batch: Batch, number: int) -> list[Batch]:
