@@ -9,7 +9,8 @@ every step. So the peak is no sum of everything, but the largest of the moments 
   optimizer  weights + moments + all gradients
 
 The batch is held to the end of the step. On a CPU there is what its allocator loses, a share of all that does not stay
-from step to step. Not counted: code, the corpus, and what oneDNN keeps for each shape of a bfloat16 matmul.
+from step to step; in bfloat16 its library keeps code for the shapes of matmuls. Not counted: all other code, and the
+corpus.
 """
 
 from collections.abc import Sequence
@@ -32,18 +33,25 @@ from switchbench.spec.ffn import Router
 
 MOMENTS = 2
 """Numbers that AdamW keeps per weight."""
-ALLOCATOR_LOSS: dict[Precision, float] = {"float32": 0.25, "bfloat16": 0.4}
+ALLOCATOR_LOSS: dict[Precision, float] = {"float32": 0.2, "bfloat16": 0.3}
 """Bytes that a CPU's allocator loses per byte of a step; with that of the logits the only figures that are measured.
 
 Asked for aligned memory, glibc looks for a place that is larger by the alignment: a tensor does not fit where one of
-its own size has been, unless what was cut off there has rejoined it. With glibc 2.36, set as runs are, it lost 0.1 to
-0.4 in float32, and 0.2 to 0.6 in bfloat16, where tensors of two widths alternate.
+its own size has been, unless what was cut off there has rejoined it. With glibc 2.36, set as runs are, it lost 0 to
+0.4 in float32, and 0.1 to 0.5 in bfloat16, where tensors of two widths alternate.
 """
 ALLOCATOR_LOSS_OF_LOGITS: dict[Precision, float] = {"float32": 0.0, "bfloat16": 0.3}
 """The same of the logits, which are one tensor, the last of the forward pass, and find their place again in each step.
 
 In bfloat16 there are two: those of the matmul, whose place is too small for their gradient, a third of both together.
 """
+
+KERNEL = 640 * 2**10
+"""Bytes of code that oneDNN makes on a CPU for every shape of a bfloat16 matmul, whatever the shape."""
+KERNELS = 32
+"""Shapes that it keeps the code of, as runs are set; the loads of experts have more of them than that."""
+KERNELS_OF_DENSE = 15
+"""Shapes of a dense model: five matmuls (two of attention, two of the layer, the output), and two gradients of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +72,8 @@ class Memory:
     """Short-lived values at the moment of the peak."""
     allocator: int
     """What the allocator of a CPU loses; 0 on a GPU, where the peak is that of the allocated bytes."""
+    kernels: int
+    """Code of bfloat16 matmuls on a CPU, which is made while they are computed."""
     peak: int
     """The largest sum over the moments of a step; not the sum of the above."""
     peak_moment: str
@@ -193,10 +203,12 @@ def _memory(
         moments.append((size, temporary, stage.logits, _name(stage)))
         below -= kept[index].total
     largest, temporary, logits, name = max(moments)
-    lost = 0
+    lost = kernels = 0
     if conditions.device == "cpu":
         others = largest + held - logits
         precision = conditions.precision
+        if precision == "bfloat16":
+            kernels = KERNEL * (KERNELS if a.sparse_layers else KERNELS_OF_DENSE)
         lost = round(ALLOCATOR_LOSS[precision] * others + ALLOCATOR_LOSS_OF_LOGITS[precision] * logits)
     return Memory(
         weights=weights,
@@ -206,7 +218,8 @@ def _memory(
         held=held,
         temporary=temporary,
         allocator=lost,
-        peak=steady + held + largest + lost,
+        kernels=kernels,
+        peak=steady + held + largest + lost + kernels,
         peak_moment=name,
     )
 

@@ -56,6 +56,7 @@ def _model_json(estimate: Estimate) -> dict[str, Any]:
             "held": e.memory.held,
             "temporary": e.memory.temporary,
             "allocator": e.memory.allocator,
+            "kernels": e.memory.kernels,
             "peak": e.memory.peak,
         },
         "activation_bytes_by_component": asdict(e.memory.activations),

@@ -47,7 +47,7 @@ def test_components_add_up(name: str, recompute: bool, precision: str) -> None:
     parts = state + memory["activations"] + memory["held"]
     assert state <= memory["peak"]
     if not recompute:  # what is computed again is none of these
-        assert memory["peak"] <= parts + memory["temporary"] + memory["allocator"]
+        assert memory["peak"] <= parts + memory["temporary"] + memory["allocator"] + memory["kernels"]
     assert row["forward_flops_per_sequence"] == pytest.approx(row["forward_flops_per_token"] * row["sequence_tokens"])
     assert row["train_flops_per_token"] == 3 * row["forward_flops_per_token"]
 
