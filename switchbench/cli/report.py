@@ -73,6 +73,9 @@ def report(
     built = build_report(results, sweep=sweep, questions=questions, gates=gates)
     _answer(built, results=results, format_=format_, output=output, open_=open_, as_json=as_json)
     sys.stdout.flush()
+    for gate in built.gates:
+        doubtful = [f"note: {gate.expression}: {line}: beyond the limit, but not sure" for line in gate.doubtful]
+        print_lines(doubtful, file=sys.stderr)
     require_gates(built.gates)
 
 

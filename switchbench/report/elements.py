@@ -237,7 +237,9 @@ class GateResult:
     expression: str
     """The condition, as it was given."""
     failures: tuple[str, ...]
-    """What meets it, a line each; none: it holds nowhere."""
+    """What meets it, a line each; none: it is met nowhere."""
+    doubtful: tuple[str, ...]
+    """What was measured beyond its limit by a change that is not sure, a line each: it does not count."""
     checked: int
     """Configurations, or sweeps, that it was checked for."""
     unknown: int

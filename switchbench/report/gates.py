@@ -66,6 +66,14 @@ class Gate:
         return _OPERATORS[self.sign](value, self.limit)
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """How a condition is met: empty where it is not."""
+
+    text: str
+    is_sure: bool = True
+
+
 def parse_gates(texts: Sequence[str], *, has_baseline: bool) -> tuple[Gate, ...]:
     """Read conditions.
 
@@ -178,24 +186,31 @@ def _unreadable(text: str, problem: str) -> UsageError:
 
 def _check(gate: Gate, sweeps: Sequence[SweepReport]) -> GateResult:
     failures: list[str] = []
+    doubtful: list[str] = []
     checked = unknown = 0
     for sweep in sweeps:
         for subject, outcome in _outcomes(gate, sweep):
             checked += 1
             unknown += outcome is None
-            if outcome:
-                failures.append(f"{sweep.name}: {subject}{outcome}")
+            if outcome is not None and outcome.text:
+                (failures if outcome.is_sure else doubtful).append(f"{sweep.name}: {subject}{outcome.text}")
     if checked == unknown:
         what = "no configuration is on both sides" if gate.needs_baseline and not checked else "it is known of nothing"
         failures.append(f"{what}, so that there is nothing to judge by")
-    return GateResult(expression=gate.expression, failures=tuple(failures), checked=checked, unknown=unknown)
+    return GateResult(
+        expression=gate.expression,
+        failures=tuple(failures),
+        doubtful=tuple(doubtful),
+        checked=checked,
+        unknown=unknown,
+    )
 
 
-def _outcomes(gate: Gate, sweep: SweepReport) -> Iterator[tuple[str, str | None]]:
-    """What is checked, and how it fails: empty where it does not, None where that is not known."""
+def _outcomes(gate: Gate, sweep: SweepReport) -> Iterator[tuple[str, _Outcome | None]]:
+    """What is checked, and what came of it; None where that is not known."""
     if gate.name == "verdict":
         found = sweep.verdict.verdict or "withheld"
-        yield "", f"the verdict is {found}" if (found == gate.word) == (gate.sign == "==") else ""
+        yield "", _Outcome(f"the verdict is {found}" if (found == gate.word) == (gate.sign == "==") else "")
     elif gate.needs_baseline:
         counterparts = () if sweep.changes is None else sweep.changes.counterparts
         labels = labels_of([each.now for each in counterparts])
@@ -204,7 +219,7 @@ def _outcomes(gate: Gate, sweep: SweepReport) -> Iterator[tuple[str, str | None]
             label = f"{labels[each.now.config_id]}: "
             if gate.name == "change":
                 word = each.changed("nll").verdict or "withheld"
-                yield label, f"the change is {word}" if (word == gate.word) == (gate.sign == "==") else ""
+                yield label, _Outcome(f"the change is {word}" if (word == gate.word) == (gate.sign == "==") else "")
             elif (lost := _lost(gate, each.now, then=each.then)) is not None:
                 yield label, lost
             else:
@@ -218,7 +233,7 @@ def _outcomes(gate: Gate, sweep: SweepReport) -> Iterator[tuple[str, str | None]
             yield f"{labels[configuration.config_id]}: ", outcome
 
 
-def _lost(gate: Gate, now: Configuration, *, then: Configuration | None) -> str | None:
+def _lost(gate: Gate, now: Configuration, *, then: Configuration | None) -> _Outcome | None:
     """That runs diverged, where that counts: of qualities, and more of them than before."""
     if gate.name not in _QUALITIES or not gate.sign.startswith(">"):
         return None
@@ -226,29 +241,31 @@ def _lost(gate: Gate, now: Configuration, *, then: Configuration | None) -> str 
     if bad * max(1, other_ended) <= other_bad * max(1, ended):
         return None
     before = f", before {other_bad} of {other_ended}" if then is not None else ""
-    return f"{bad} of {ended} runs diverged{before}"
+    return _Outcome(f"{bad} of {ended} runs diverged{before}")
 
 
-def _relative(gate: Gate, change: Change, *, alpha: float) -> str | None:
+def _relative(gate: Gate, change: Change, *, alpha: float) -> _Outcome | None:
     if change.value is None:
         return None
-    is_sure = change.p_holm is None or change.p_holm <= alpha or gate.is_met(0.0)
-    if not (gate.is_met(change.value) and is_sure):
-        return ""
+    if not gate.is_met(change.value):
+        return _Outcome("")
     interval = ""
     if change.ci95 is not None:
         low, high = (percent_text(end, signed=True) for end in change.ci95)
         interval = f" [{low}, {high}]"
     sure = "" if change.p_holm is None else f", {p_phrase(change.p_holm)}"
     sides = " -> ".join(_text(gate.name, value) for value in (change.then, change.now) if value is not None)
-    return f"{sides}, {percent_text(change.value, signed=True)}{interval}{sure}"
+    return _Outcome(
+        f"{sides}, {percent_text(change.value, signed=True)}{interval}{sure}",
+        is_sure=change.p_holm is None or change.p_holm <= alpha or gate.is_met(0.0),
+    )
 
 
-def _against_limit(gate: Gate, configuration: Configuration) -> str | None:
+def _against_limit(gate: Gate, configuration: Configuration) -> _Outcome | None:
     value = _value(gate.name, configuration)
     if value is None:
         return None
-    return _text(gate.name, value) if gate.is_met(value) else ""
+    return _Outcome(_text(gate.name, value) if gate.is_met(value) else "")
 
 
 def _value(name: str, configuration: Configuration) -> float | None:
