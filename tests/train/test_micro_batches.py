@@ -49,6 +49,13 @@ def test_micro_batches_change_nothing_but_rounding(ffn: dict, micro_batch_tokens
         )
 
 
+def test_micro_batches_leave_copies_behind() -> None:
+    """The tensors themselves would stay in the midst of what the backward pass gives back."""
+    _, outcome = step(tiny_run(ffn=CASES["switch"]), micro_batch_tokens=64)
+    assert len(outcome.routings) == 4
+    assert not any(routing.gate_N.requires_grad or routing.aux_loss.requires_grad for routing in outcome.routings)
+
+
 @pytest.mark.parametrize("ffn", [ffn for name, ffn in CASES.items() if name != "dense"])
 def test_the_statistics_are_those_of_the_whole_batch(ffn: dict) -> None:
     spec = tiny_run(ffn=ffn)
