@@ -134,11 +134,13 @@ def _draw(found: Preferences, *, width: Width) -> Figure:
     for i, each in enumerate(axes):
         mesh = _mesh(each, found.lifts[i], classes=found.classes)
         panel_title(each, f"layer {found.layers[i]}")
+        each.set_ylabel("experts, alike together")
     bar = figure.colorbar(mesh, ax=axes, fraction=0.05, aspect=12 if width == "wide" else 8 * layers)
     names = {-3.0: "≤ ⅛x", -2.0: "¼x", -1.0: "½x", 0.0: "1x", 1.0: "2x", 2.0: "4x", 3.0: "≥ 8x"}
     bar.ax.yaxis.set_major_locator(FixedLocator(list(names)))
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: names[round(value, 6)]))
     bar.outline.set_visible(False)
+    bar.ax.set_ylabel("share over that in the text")
     return figure
 
 

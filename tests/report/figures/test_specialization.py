@@ -48,8 +48,15 @@ def test_it_is_drawn_with_nothing_outside_of_it(tmp_path: Path, layers: int) -> 
         assert {"letters", "digits", "whitespace"} <= names
 
 
-def test_results_of_before_lack_it() -> None:
-    sketch = sketch_specialization(gather_evidence(report_of(REFERENCE, "capacity")))
+def test_results_of_before_lack_it(tmp_path: Path) -> None:
+    write_study(tmp_path, [Study(make_spec(num_experts=4), {0: [1.7]}), Study(make_spec(), {0: [1.8]}, is_twin=True)])
+    sketch = sketch_specialization(gather_evidence(report_of(tmp_path, "capacity")))
     assert sketch.draw is None
     assert sketch.missing is not None
     assert "counted which tokens each of them takes" in sketch.missing
+
+
+def test_published_runs_have_it() -> None:
+    found = preferences(gather_evidence(report_of(REFERENCE, "capacity")))
+    assert found is not None
+    assert found.lifts.shape[:2] == (2, 16)
