@@ -20,6 +20,7 @@ from switchbench.fitting.document import SCHEMA_VERSION, fit_json
 from switchbench.fitting.files import STORED
 from switchbench.fitting.request import TableFit
 from switchbench.store import write_atomically
+from switchbench.store.schemas import table_of_json
 
 ANSWERS = "fits.json"
 NUMBERS = STORED
@@ -136,9 +137,9 @@ def find_fit(folder: Path, *, fit_id: str, rows_sha256: str) -> dict[str, Any] |
 
 
 def _parquet(fits: Sequence[dict[str, Any]]) -> bytes:
-    rows = [row for fit in fits for row in _numbers(fit)]
+    rows = [json.dumps(row) for fit in fits for row in _numbers(fit)]
     buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, write_page_checksum=True)
+    pq.write_table(table_of_json(rows, SCHEMA), buffer, write_page_checksum=True)
     content: bytes = buffer.getvalue().to_pybytes()
     return content
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from switchbench.errors import ResultsFolderError, SwitchbenchError
 from switchbench.fitting.columns import find_columns
@@ -19,10 +17,12 @@ from switchbench.laws import LawName, Observations
 from switchbench.laws.sizes import sizes_of
 from switchbench.record import RunRecord
 from switchbench.store import SweepFolder
-from switchbench.store.schemas import arrow_schema
+from switchbench.store.schemas import arrow_schema, table_of_json
 
-RESAMPLES = 60
+RESAMPLES, FEWER = 60, 20
 """Of the bootstrap: a report shows what is at a bound, or falls apart; its intervals rest on formulas."""
+MANY_ROWS = 600
+"""From so many rows on fewer resamples are drawn: each takes longer, and less falls apart."""
 ROUTING = (
     "router", "top_k", "capacity_factor", "switch_layer_frequency", "normalize_gates", "shared_experts", "balance",
     "aux_loss_weight", "balance_bias_rate", "router_z_loss_weight", "expert_dropout", "router_jitter",
@@ -63,9 +63,10 @@ def fit_sweep(folder: SweepFolder, runs: Sequence[RunRecord]) -> SweepFit:
     choice = _choose(runs)
     if isinstance(choice, str):
         return SweepFit(answer=None, reason=f"No law of loss is fitted: {choice}")
-    request = FitRequest(path=folder.path, law=choice.law, where=choice.where, resamples=RESAMPLES, is_alone=True)
+    resamples = RESAMPLES if len(choice.rows) < MANY_ROWS else FEWER
+    request = FitRequest(path=folder.path, law=choice.law, where=choice.where, resamples=resamples, is_alone=True)
     try:
-        table = _table(runs)
+        table = table_of_json((row.model_dump_json() for row in runs), arrow_schema(RunRecord))
         used = use_rows(table, find_columns(table.column_names, {}), where=choice.where)
         stored = find_fit(folder.path, fit_id=request.fit_id, rows_sha256=used.sha256)
         if stored is not None:
@@ -137,15 +138,3 @@ def _literal(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return repr(value)
-
-
-def _table(runs: Sequence[RunRecord]) -> pa.Table:
-    """Put runs into a table: as JSON, since pyarrow's converters of Python's own values import pandas."""
-    lines = "\n".join(row.model_dump_json() for row in runs).encode()
-    schema = arrow_schema(RunRecord)
-    table = read_json(
-        pa.BufferReader(lines),
-        read_options=ReadOptions(use_threads=False, block_size=len(lines) + 1),
-        parse_options=ParseOptions(explicit_schema=schema),
-    )
-    return table.select(schema.names)

@@ -1,10 +1,12 @@
 """The Arrow schemas of the tables, derived from the records: always written in full, never inferred from data."""
 
 import types
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
+from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from switchbench.record import RunRecord, StepRecord, TimingRecord
 
@@ -30,6 +32,22 @@ def arrow_schema(record: type[Record]) -> pa.Schema:
         pa.field(name, _arrow_type(field.annotation), metadata={"description": field.description or ""})
         for name, field in record.model_fields.items()
     )
+
+
+def table_of_json(rows: Iterable[str], schema: pa.Schema) -> pa.Table:
+    """Make a table of rows written as JSON objects: pyarrow's converters of Python's own values import pandas.
+
+    Args:
+        rows: At least one, each of one line; what a row lacks is null.
+        schema: Of the table.
+    """
+    lines = "\n".join(rows).encode()
+    table = read_json(
+        pa.BufferReader(lines),
+        read_options=ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        parse_options=ParseOptions(explicit_schema=schema),
+    )
+    return table.select(schema.names).cast(schema)
 
 
 def _arrow_type(annotation: Any) -> pa.DataType:
