@@ -140,7 +140,7 @@ def mixed(color: str, *, ink: float) -> str:
     """Mix a color with ink.
 
     >>> mixed("#d55e00", ink=0.0), mixed("#d55e00", ink=0.5)
-    ('#d55e00', '#783c10')
+    ('#d55e00', '#783d10')
     """
     parts = zip(matplotlib.colors.to_rgb(color), matplotlib.colors.to_rgb(INK), strict=True)
     red, green, blue = ((1 - ink) * own + ink * dark for own, dark in parts)
