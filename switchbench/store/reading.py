@@ -132,11 +132,7 @@ def read_run(folder: SweepFolder, run_id: str) -> list[RunRecord]:
         folder: The sweep's folder.
         run_id: The run.
     """
-    try:
-        table = _read_table(folder.runs / f"{run_id}.parquet", RunRecord)
-        return [RunRecord.model_validate(row) for row in table.to_pylist()]
-    except (_Unreadable, ValidationError):
-        return []
+    return _read_file(folder.runs / f"{run_id}.parquet", RunRecord)
 
 
 def read_curve(folder: SweepFolder, run_id: str) -> list[StepRecord]:
@@ -146,11 +142,7 @@ def read_curve(folder: SweepFolder, run_id: str) -> list[StepRecord]:
         folder: The sweep's folder.
         run_id: The run.
     """
-    try:
-        table = _read_table(folder.steps / f"{run_id}.parquet", StepRecord)
-        return [StepRecord.model_validate(row) for row in table.to_pylist()]
-    except (_Unreadable, ValidationError):
-        return []
+    return _read_file(folder.steps / f"{run_id}.parquet", StepRecord)
 
 
 def read_spec(folder: SweepFolder, run_id: str) -> dict[str, Any] | None:
@@ -231,6 +223,14 @@ def _read_records(folder: Path, record: type[_Row]) -> list[_Row]:
                 reason = f"{column} is {first.get('input')!r}: {first['msg']}"
                 _warn_of(UnreadableFile(path=path, reason=reason, remedy=_UPGRADE))
     return records
+
+
+def _read_file(path: Path, record: type[_Row]) -> list[_Row]:
+    """The rows of one file; none where it cannot be read."""
+    try:
+        return [record.model_validate(row) for row in _read_table(path, record).to_pylist()]
+    except (_Unreadable, ValidationError):
+        return []
 
 
 def _ends(path: Path) -> dict[str, str]:
