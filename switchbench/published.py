@@ -17,6 +17,10 @@ _CLARK_NOTE = (
     "Counted with plain attention and one embedding table: the original's attention (Transformer-XL) has a fifth "
     "matrix, for relative positions, and half as many map FLOPs again; whether its output is tied is not told."
 )
+_CLARK_INFERRED = (
+    " This size is not in the run table: its shape is inferred, as the only one like its neighbors' whose count, "
+    "872,546,304, rounds to its name."
+)
 _MEGABLOCKS = "Gale et al. 2022 (arXiv:2211.15841), Tables 1 and 2"
 _MEGABLOCKS_NOTE = (
     "The print's weights include biases and learned positions, which are not counted here; its GFLOPs are those of a "
@@ -77,7 +81,7 @@ def _llama(*, d_model: int, d_ff: int, num_heads: int, num_kv_heads: int, layers
     )
 
 
-def _clark(*, d_model: int, num_heads: int, d_head: int, layers: int, experts: int = 1) -> Published:
+def _clark(*, d_model: int, num_heads: int, d_head: int, layers: int, experts: int = 1, remark: str = "") -> Published:
     """Give a decoder of Clark et al.; several experts (S-Base) are in every other layer, and a token meets one."""
     shape = Architecture(
         d_model=d_model,
@@ -91,7 +95,8 @@ def _clark(*, d_model: int, num_heads: int, d_head: int, layers: int, experts: i
         is_output_tied=True,
     )
     sparse = replace(shape, sparse_layers=layers // 2, num_experts=experts, top_k=1, expert_d_ff=4 * d_model)
-    return Published(architecture=sparse if experts > 1 else shape, source=_CLARK, note=_CLARK_NOTE, sequence_len=2048)
+    architecture = sparse if experts > 1 else shape
+    return Published(architecture=architecture, source=_CLARK, note=_CLARK_NOTE + remark, sequence_len=2048)
 
 
 def _megablocks(*, d_model: int, layers: int, experts: int = 0, remark: str = "") -> Published:
@@ -126,7 +131,7 @@ _CLARK_SIZES = {
     "55m": partial(_clark, d_model=640, num_heads=12, d_head=64, layers=10),
     "130m": partial(_clark, d_model=896, num_heads=16, d_head=64, layers=12),
     "370m": partial(_clark, d_model=1536, num_heads=12, d_head=128, layers=12),
-    "870m": partial(_clark, d_model=2048, num_heads=16, d_head=128, layers=16),
+    "870m": partial(_clark, d_model=2048, num_heads=16, d_head=128, layers=16, remark=_CLARK_INFERRED),
     "1.3b": partial(_clark, d_model=2048, num_heads=16, d_head=128, layers=24),
 }
 _MEGABLOCKS_SIZES = {
@@ -216,7 +221,7 @@ PUBLISHED: dict[str, Published] = {
 }
 """By name; the T5 and Switch models in their original parametrization, with tied embeddings.
 
-Clark et al.'s 870M is not in their run table. The paper gives its count, 872,546,304, in the table of sizes; of shapes
-that have what the rungs around it have in common (heads of 128, together as wide as the model, a width in steps of 128
-between theirs) 16 layers of 2048 alone make it, to the last parameter.
+Clark et al.'s 870M is not in their run table. Of shapes that have what the rungs around it have in common (heads of 128,
+together as wide as the model, a width in steps of 128 between theirs) 16 layers of 2048 alone make a count that rounds
+to 870M; its entry says that it is inferred.
 """
