@@ -221,7 +221,7 @@ PUBLISHED: dict[str, Published] = {
 }
 """By name; the T5 and Switch models in their original parametrization, with tied embeddings.
 
-Clark et al.'s 870M is not in their run table. Of shapes that have what the rungs around it have in common (heads of 128,
-together as wide as the model, a width in steps of 128 between theirs) 16 layers of 2048 alone make a count that rounds
-to 870M; its entry says that it is inferred.
+Clark et al.'s 870M is not in their run table. Of shapes that have what the rungs around it have in common (heads of
+128, together as wide as the model, a width in steps of 128 between theirs) 16 layers of 2048 alone make a count that
+rounds to 870M; its entry says that it is inferred.
 """
